@@ -1,0 +1,73 @@
+"""The package's typed failures.
+
+`lsst.pipe.base.NoWorkFound` is for a quantum that has nothing to do. `lsst.pipe.base.AlgorithmError`
+subclasses are for what the sky or the data can cause: the task annotates its partial outputs and other quanta
+go on. Bad input that a person must mend is a `BadInputError`, which names what was wrong and where.
+"""
+
+from typing import Any
+
+from lsst.pipe.base import AlgorithmError
+
+__all__ = ["BadInputError", "ScienceError", "TableSchemaError"]
+
+
+class BadInputError(ValueError):
+    """Input that cannot be used as it is: the message names the file or dataset, what was expected and found.
+
+    Parameters
+    ----------
+    source : `str`
+        File, or dataset type and data ID.
+    expected : `str`
+        What is needed.
+    found : `str`
+        What is there.
+    """
+
+    def __init__(self, source: str, expected: str, found: str) -> None:
+        super().__init__(f"{source}: expected {expected}, found {found}.")
+        self.source = source
+        self.expected = expected
+        self.found = found
+
+
+class TableSchemaError(BadInputError):
+    """A table that lacks a column, or has one of another dtype, unit or shape.
+
+    Parameters
+    ----------
+    source : `str`
+        File, or dataset type and data ID.
+    column : `str`
+        Name of the column.
+    expected : `str`
+        What the schema asks for.
+    found : `str`
+        What is there.
+    """
+
+    def __init__(self, source: str, column: str, expected: str, found: str) -> None:
+        super().__init__(source, f"column {column!r} as {expected}", found)
+        self.column = column
+
+
+class ScienceError(AlgorithmError):
+    """A failure that the data can cause, with the numbers that explain it.
+
+    Parameters
+    ----------
+    message : `str`
+        What went wrong, naming the dataset.
+    **metadata : `str`, `int`, `float` or `bool`
+        Numbers that explain it; they go into the task metadata.
+    """
+
+    def __init__(self, message: str, **metadata: str | int | float | bool) -> None:
+        super().__init__(message)
+        self._metadata = metadata
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The numbers that explain the failure (see `lsst.pipe.base.AlgorithmError`)."""
+        return dict(self._metadata)

@@ -1,0 +1,1 @@
+"""Choosing hosts, drawing transients on them and putting them into visit images."""

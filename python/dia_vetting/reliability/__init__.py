@@ -1,0 +1,1 @@
+"""Cutouts, labels, networks, training, scores and their evaluation."""

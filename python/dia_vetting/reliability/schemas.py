@@ -1,0 +1,115 @@
+"""Schemas of the tables that the vetting tasks read and write."""
+
+from ..tables import Column, TableSchema
+
+__all__ = [
+    "DIA_SOURCE_CUTOUT",
+    "DIA_SOURCE_LABEL",
+    "DIA_SOURCE_REQUIRED",
+    "DIA_SOURCE_VETTING",
+    "MISSED_INJECTION",
+    "RELIABILITY_TRAINING",
+]
+
+_ID = Column("diaSourceId", "i8", "Id of the DIA source")
+_SKY = (
+    Column("visit", "i8", "Visit of the difference image"),
+    Column("detector", "i8", "Detector of the difference image"),
+    Column("band", "U", "Band of the visit"),
+    Column("ra", "f8", "ICRS right ascension", "deg"),
+    Column("dec", "f8", "ICRS declination", "deg"),
+)
+_POSITION = (
+    Column("x", "f8", "Column in the parent frame of the image", "pix"),
+    Column("y", "f8", "Row in the parent frame of the image", "pix"),
+)
+_FLUX = (
+    Column("psfFlux", "f8", "PSF flux on the difference image", "nJy"),
+    Column("snr", "f8", "Signal-to-noise ratio at which the source was detected; positive"),
+)
+
+DIA_SOURCE_REQUIRED = TableSchema(
+    "dia_source_detector",
+    (
+        _ID,
+        *_SKY,
+        *_POSITION,
+        *_FLUX,
+        Column("psfFluxErr", "f8", "Uncertainty of psfFlux", "nJy"),
+    ),
+)
+"""The columns of a DIA source table that vetting needs; whatever else is there is kept and ignored."""
+
+DIA_SOURCE_CUTOUT = TableSchema(
+    "dia_source_cutout",
+    (
+        _ID,
+        Column("diaObjectId", "i8", "Id of the DIA object where known; 0 otherwise"),
+        *_SKY,
+        *_FLUX,
+        Column("psfFluxErr", "f8", "Uncertainty of psfFlux", "nJy"),
+        Column("science", "f4", "Science pixels [S, S] as [y, x]; NaN off the edge", "nJy", (-1, -1)),
+        Column("template", "f4", "Template pixels [S, S] as [y, x]; NaN off the edge", "nJy", (-1, -1)),
+        Column("difference", "f4", "Difference pixels [S, S] as [y, x]; NaN off the edge", "nJy", (-1, -1)),
+        Column("variance", "f4", "Variance of the difference [S, S]; NaN off the edge", "nJy2", (-1, -1)),
+        Column("mask", "u4", "MaskBit planes [S, S] without the injection planes", "", (-1, -1)),
+        Column("psf_fwhm", "f4", "Full width at half maximum of the PSF of the difference", "pix"),
+        Column("x0", "i8", "Parent-frame column of the first pixel of the stamp", "pix"),
+        Column("y0", "i8", "Parent-frame row of the first pixel of the stamp", "pix"),
+        Column("valid_fraction", "f4", "Fraction of stamp pixels that are finite in all three images"),
+    ),
+)
+
+DIA_SOURCE_LABEL = TableSchema(
+    "dia_source_label",
+    (
+        _ID,
+        *_SKY,
+        Column("snr", "f8", "Signal-to-noise ratio of the DIA source"),
+        Column("state", "U", "injected, unlabelled, ambiguous or masked"),
+        Column("injection_id", "i8", "Id of the matched injection; 0 if none"),
+        Column("match_distance", "f8", "Distance to the matched or nearest injection; NaN if none", "arcsec"),
+        Column("flux_ratio", "f8", "psfFlux over injected flux of that injection; NaN if none"),
+    ),
+)
+
+MISSED_INJECTION = TableSchema(
+    "missed_injection",
+    (
+        Column("injection_id", "i8", "Id of the injection that no DIA source recovered"),
+        *_SKY,
+        *_POSITION,
+        Column("flux", "f8", "Calibrated flux that was injected", "nJy"),
+        Column("reason", "U", "undetected, flux_inconsistent, masked or not_injected"),
+        Column("injection_flag", "i8", "The injection's own flag; 0 = it was injected"),
+    ),
+)
+
+DIA_SOURCE_VETTING = TableSchema(
+    "dia_source_vetting",
+    (
+        _ID,
+        *_SKY,
+        Column("snr", "f8", "Signal-to-noise ratio of the DIA source"),
+        Column("reliability", "f4", "Score in [0, 1]: 1 like injections; NaN if not scored"),
+        Column("reliability_err", "f4", "Scatter of the score between networks; NaN for one"),
+        Column("ood", "f4", "Out-of-distribution score; NaN where the model has none"),
+        Column("fold", "i8", "Fold of the source's sky cell; -1 if scored by the ensemble mean"),
+        Column("version", "U", "Version of the model, at most 7 characters"),
+        Column("reason", "U", "Why there is no score; empty where there is one"),
+    ),
+)
+
+RELIABILITY_TRAINING = TableSchema(
+    "reliability_training",
+    (
+        _ID,
+        *_SKY,
+        Column("snr", "f8", "Signal-to-noise ratio of the DIA source"),
+        Column("state", "U", "State in dia_source_label"),
+        Column("sky_cell", "i8", "HEALPix cell, nested, at the resolution in the metadata"),
+        Column("fold", "i8", "Fold of the cell"),
+        Column("used", "bool", "Whether the row took part in training (ambiguous and masked ones do not)"),
+        Column("reliability", "f4", "Out-of-fold score"),
+    ),
+)
