@@ -1,0 +1,126 @@
+"""The task that coadds template exposures on a patch."""
+
+__all__ = ["BuildTemplateConfig", "BuildTemplateConnections", "BuildTemplateTask"]
+
+from collections.abc import Iterable
+from typing import Any
+
+import lsst.pipe.base.connectionTypes as cT
+from lsst.images import Box, VisitImage
+from lsst.pex.config import Field
+from lsst.pipe.base import (
+    NoWorkFound,
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    QuantumContext,
+    Struct,
+)
+
+from ..image_making import make_patch_image
+from ..images import planes_from_image, sky_to_pixel, tract_projection
+from .tract_geometry import TractGeometry
+
+
+class BuildTemplateConnections(
+    PipelineTaskConnections,
+    dimensions=("skymap", "tract", "patch", "band"),
+    defaultTemplates={"templateExposureName": "template_visit_image"},
+):
+    """Template exposures in, their coadd on the pixels of the patch out."""
+
+    exposures = cT.Input(
+        doc="Template exposures: never science exposures, from which they are told by their dataset type.",
+        name="{templateExposureName}",
+        storageClass="VisitImage",
+        dimensions=("instrument", "visit", "detector"),
+        multiple=True,
+        deferLoad=True,
+    )
+    geometry = cT.Input(
+        doc="Pixel grid of the tract.",
+        name="tract_geometry",
+        storageClass="StructuredDataDict",
+        dimensions=("skymap", "tract"),
+    )
+    coadd = cT.Output(
+        doc="Coadd of the template exposures.",
+        name="template_coadd",
+        storageClass="MaskedImageV2",
+        dimensions=("skymap", "tract", "patch", "band"),
+    )
+
+
+class BuildTemplateConfig(PipelineTaskConfig, pipelineConnections=BuildTemplateConnections):
+    """Configuration of `BuildTemplateTask`."""
+
+    clip = Field[float](doc="Leave out pixels this many sigma off the median.", default=5.0)
+
+
+class BuildTemplateTask(PipelineTask):
+    """Warp template exposures to a patch and coadd them (see `.warping`)."""
+
+    ConfigClass = BuildTemplateConfig
+    _DefaultName = "buildTemplate"
+    config: BuildTemplateConfig
+
+    def runQuantum(self, butlerQC: QuantumContext, inputRefs: Any, outputRefs: Any) -> None:  # noqa: D102
+        geometry = TractGeometry.from_dict(butlerQC.get(inputRefs.geometry))
+        handles = butlerQC.get(inputRefs.exposures)
+        data_id = butlerQC.quantum.dataId
+        assert data_id is not None
+        # One exposure at a time is in memory; what is kept of it is its part on the patch.
+        exposures = (handle.get() for handle in handles)
+        butlerQC.put(self.run(exposures, geometry, int(data_id["patch"])), outputRefs)
+
+    def run(self, exposures: Iterable[VisitImage], geometry: TractGeometry, patch: int) -> Struct:
+        """Coadd.
+
+        Parameters
+        ----------
+        exposures : `~collections.abc.Iterable` of `lsst.images.VisitImage`
+            Template exposures of one band.
+        geometry : `~dia_vetting.embedded.tract_geometry.TractGeometry`
+            Pixel grid of the tract.
+        patch : `int`
+            Patch index.
+
+        Returns
+        -------
+        result : `lsst.pipe.base.Struct`
+            ``coadd`` (`lsst.images.MaskedImage` on the outer box of the patch).
+
+        Raises
+        ------
+        lsst.pipe.base.NoWorkFound
+            If no exposure has a usable pixel on the patch.
+        """
+        from .warping import coadd
+
+        x0, _, y0, _ = (box := geometry.patch_box(patch)).outer
+        warps = []
+        for exposure in exposures:
+            warp = _warp_to_patch(exposure, geometry, x0, y0, box.shape)
+            if not warp.unusable().all():
+                warps.append(warp)
+        if not warps:
+            raise NoWorkFound(
+                f"template_visit_image: no usable pixel on tract {geometry.tract}, patch {patch}."
+            )
+        self.log.info("Coadding %d exposures.", len(warps))
+        self.metadata["n_exposures"] = len(warps)
+        tract_box = Box.from_shape(geometry.shape)
+        projection = tract_projection(geometry.wcs, geometry.skymap, geometry.tract, tract_box)
+        planes = coadd(warps, clip=self.config.clip)
+        return Struct(coadd=make_patch_image(planes, sky_projection=projection, x0=x0, y0=y0))
+
+
+def _warp_to_patch(
+    exposure: VisitImage, geometry: TractGeometry, x0: int, y0: int, shape: tuple[int, int]
+) -> Any:
+    from .warping import warp
+
+    def pixel_map(x: Any, y: Any) -> Any:
+        return sky_to_pixel(exposure, *geometry.pixel_to_sky(x + x0, y + y0), source="template exposure")
+
+    return warp(planes_from_image(exposure, "template exposure"), pixel_map, shape)

@@ -1,0 +1,134 @@
+"""The task that measures DIA objects on every difference image, detected there or not."""
+
+__all__ = ["ForcedPhotometryConfig", "ForcedPhotometryConnections", "ForcedPhotometryTask"]
+
+from collections.abc import Iterable
+from typing import Any
+
+import lsst.pipe.base.connectionTypes as cT
+import numpy as np
+from astropy.table import Table
+from lsst.images import DifferenceImage
+from lsst.pipe.base import (
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    QuantumContext,
+    Struct,
+)
+
+from ..images import local_psf, mid_time, origin, planes_from_image, sky_to_pixel
+from ..masks import UNUSABLE_BITS
+from ..planes import Planes
+from ..tables import stack_tables
+from .source_schemas import DIA_OBJECT, DIA_OBJECT_FORCED_SOURCE
+
+
+class ForcedPhotometryConnections(PipelineTaskConnections, dimensions=("skymap", "tract")):
+    """DIA objects and all difference images of a tract in; their forced light curves out."""
+
+    diaObjects = cT.Input(
+        doc="DIA objects of the tract.",
+        name="dia_object",
+        storageClass="ArrowAstropy",
+        dimensions=("skymap", "tract"),
+    )
+    differences = cT.Input(
+        doc="Difference images.",
+        name="difference_image",
+        storageClass="DifferenceImage",
+        dimensions=("instrument", "visit", "detector"),
+        multiple=True,
+        deferLoad=True,
+    )
+    forcedSources = cT.Output(
+        doc="Forced PSF fluxes of every object on every difference image that covers it.",
+        name="dia_object_forced_source",
+        storageClass="ArrowAstropy",
+        dimensions=("skymap", "tract"),
+    )
+    forcedSourceSchema = cT.InitOutput(
+        doc="Columns of the forced source table.",
+        name="dia_object_forced_source_schema",
+        storageClass="ArrowAstropy",
+    )
+
+
+class ForcedPhotometryConfig(PipelineTaskConfig, pipelineConnections=ForcedPhotometryConnections):
+    """Configuration of `ForcedPhotometryTask`."""
+
+
+class ForcedPhotometryTask(PipelineTask):
+    """Force PSF photometry at the positions of DIA objects (see `.photometry`)."""
+
+    ConfigClass = ForcedPhotometryConfig
+    _DefaultName = "forcedPhotometry"
+    config: ForcedPhotometryConfig
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.forcedSourceSchema = DIA_OBJECT_FORCED_SOURCE.describe()
+
+    def runQuantum(self, butlerQC: QuantumContext, inputRefs: Any, outputRefs: Any) -> None:  # noqa: D102
+        objects = butlerQC.get(inputRefs.diaObjects)
+        handles = sorted(
+            butlerQC.get(inputRefs.differences), key=lambda h: (h.dataId["visit"], h.dataId["detector"])
+        )
+        # One difference image at a time is in memory.
+        images = ((int(h.dataId["visit"]), int(h.dataId["detector"]), h.get()) for h in handles)
+        butlerQC.put(self.run(objects, images), outputRefs)
+
+    def run(self, diaObjects: Table, differences: Iterable[tuple[int, int, DifferenceImage]]) -> Struct:
+        """Measure.
+
+        Parameters
+        ----------
+        diaObjects : `astropy.table.Table`
+            DIA objects.
+        differences : `~collections.abc.Iterable` of `tuple`
+            Visit, detector and difference image (`lsst.images.DifferenceImage`).
+
+        Returns
+        -------
+        result : `lsst.pipe.base.Struct`
+            ``forcedSources`` (`astropy.table.Table`), one row per object and image that covers it.
+        """
+        DIA_OBJECT.check(diaObjects, "dia_object", ["diaObjectId", "ra", "dec"])
+        tables = [_measure(diaObjects, *item) for item in differences]
+        return Struct(forcedSources=stack_tables(tables, DIA_OBJECT_FORCED_SOURCE))
+
+
+def _measure(objects: Table, visit: int, detector: int, image: DifferenceImage) -> Table:
+    from .photometry import forced_psf_flux
+
+    planes = planes_from_image(image, "difference_image")
+    ny, nx = planes.shape
+    x0, y0 = origin(image)
+    x, y = sky_to_pixel(image, np.asarray(objects["ra"]), np.asarray(objects["dec"]))
+    inside = (x - x0 > -0.5) & (x - x0 < nx - 0.5) & (y - y0 > -0.5) & (y - y0 < ny - 0.5)
+    x, y = x[inside] - x0, y[inside] - y0
+    forced = forced_psf_flux(planes, local_psf(image, source="difference_image"), x, y)
+    count = int(inside.sum())
+    return DIA_OBJECT_FORCED_SOURCE.build(
+        {
+            "diaObjectId": np.asarray(objects["diaObjectId"])[inside],
+            "visit": np.full(count, visit),
+            "detector": np.full(count, detector),
+            "band": np.full(count, image.band, dtype=f"U{len(image.band)}"),
+            "midpointMjdTai": np.full(count, mid_time(image)),
+            "ra": np.asarray(objects["ra"])[inside],
+            "dec": np.asarray(objects["dec"])[inside],
+            "psfDiffFlux": forced.flux,
+            "psfDiffFluxErr": forced.err,
+            "pixelFlags_bad": _on_unusable(planes, x, y),
+        }
+    )
+
+
+def _on_unusable(planes: Planes, x: Any, y: Any) -> Any:
+    """Tell which positions have an unusable pixel within one pixel, bool (N,)."""
+    bad = planes.has(UNUSABLE_BITS) | ~np.isfinite(planes.image)
+    padded = np.pad(bad, 1)
+    column, row = np.rint(x).astype(int) + 1, np.rint(y).astype(int) + 1
+    steps = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
+    return np.any([padded[row + dy, column + dx] for dx, dy in steps], axis=0)
