@@ -25,17 +25,19 @@ from .tract_geometry import TractGeometry
 class BuildTemplateConnections(
     PipelineTaskConnections,
     dimensions=("skymap", "tract", "patch", "band"),
-    defaultTemplates={"templateExposureName": "template_visit_image"},
+    defaultTemplates={"templateExposureType": "template_visit_image"},
 ):
     """Template exposures in, their coadd on the pixels of the patch out."""
 
     exposures = cT.Input(
         doc="Template exposures: never science exposures, from which they are told by their dataset type.",
-        name="{templateExposureName}",
+        name="{templateExposureType}",
         storageClass="VisitImage",
         dimensions=("instrument", "visit", "detector"),
         multiple=True,
         deferLoad=True,
+        # A visit is either a template or a science exposure: no row of a common query would have both.
+        deferGraphConstraint=True,
     )
     geometry = cT.Input(
         doc="Pixel grid of the tract.",
@@ -111,7 +113,7 @@ class BuildTemplateTask(PipelineTask):
         self.metadata["n_exposures"] = len(warps)
         tract_box = Box.from_shape(geometry.shape)
         projection = tract_projection(geometry.wcs, geometry.skymap, geometry.tract, tract_box)
-        planes = coadd(warps, clip=self.config.clip)
+        planes = coadd(warps, n_sigma=self.config.clip)
         return Struct(coadd=make_patch_image(planes, sky_projection=projection, x0=x0, y0=y0))
 
 

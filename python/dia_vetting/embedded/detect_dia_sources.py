@@ -24,7 +24,7 @@ from .source_schemas import DIA_SOURCE, DIFFERENCE_KERNEL_SOURCES
 class DetectDiaSourcesConnections(
     PipelineTaskConnections,
     dimensions=("instrument", "visit", "detector"),
-    defaultTemplates={"scienceName": "injected_visit_image"},
+    defaultTemplates={"scienceType": "injected_visit_image"},
 ):
     """A difference image and what it was made of in; its DIA sources out."""
 
@@ -36,7 +36,7 @@ class DetectDiaSourcesConnections(
     )
     science = cT.Input(
         doc="Visit image, for forced fluxes.",
-        name="{scienceName}",
+        name="{scienceType}",
         storageClass="VisitImage",
         dimensions=("instrument", "visit", "detector"),
     )

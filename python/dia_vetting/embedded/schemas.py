@@ -34,6 +34,7 @@ SIM_TRUTH_SOURCE = TableSchema(
 SIM_TRUTH_ARTEFACT = TableSchema(
     "sim_truth_artefact",
     (
+        Column("artefact_id", "i8", "Number within the image; the pieces of one extended defect share it"),
         Column("cause", "U", "What it is, one of the causes in the survey configuration"),
         Column("x_min", "i8", "First column of the bounding box", "pix"),
         Column("x_max", "i8", "Last column of the bounding box, inclusive", "pix"),
@@ -42,6 +43,7 @@ SIM_TRUTH_ARTEFACT = TableSchema(
         Column("x", "f8", "Column of the centroid", "pix"),
         Column("y", "f8", "Row of the centroid", "pix"),
         Column("flux", "f8", "Total flux that was added", "nJy"),
+        Column("peak", "f8", "Largest excess of a pixel, in units of the sky noise"),
         Column("masked", "bool", "Whether the image's mask says so"),
     ),
 )

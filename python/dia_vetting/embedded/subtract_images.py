@@ -24,13 +24,13 @@ class SubtractionFailedError(ScienceError):
 class SubtractImagesConnections(
     PipelineTaskConnections,
     dimensions=("instrument", "visit", "detector"),
-    defaultTemplates={"scienceName": "injected_visit_image"},
+    defaultTemplates={"scienceType": "injected_visit_image"},
 ):
     """A visit image and its template in; the difference, and the sky that was subtracted, out."""
 
     science = cT.Input(
         doc="Visit image.",
-        name="{scienceName}",
+        name="{scienceType}",
         storageClass="VisitImage",
         dimensions=("instrument", "visit", "detector"),
     )

@@ -31,6 +31,8 @@ class WarpTemplateConnections(PipelineTaskConnections, dimensions=("instrument",
         name="visit_image",
         storageClass="VisitImage",
         dimensions=("instrument", "visit", "detector"),
+        # The common query has to find the visits of template exposures too (see buildTemplate).
+        deferGraphConstraint=True,
     )
     template = cT.Output(
         doc="Template on the pixel grid of the visit image, with a PSF fitted to its own stars.",

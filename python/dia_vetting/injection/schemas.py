@@ -1,8 +1,22 @@
 """Schemas of the tables that the injection tasks read and write."""
 
+from collections.abc import Sequence
+
 from ..tables import Column, TableSchema
 
-__all__ = ["HOST_GALAXY", "INJECTED_CATALOG", "TRANSIENT_EPOCH", "TRANSIENT_TRUTH"]
+__all__ = [
+    "GAIN_KEY",
+    "HOST_GALAXY",
+    "INJECTED_CATALOG",
+    "INJECTION_CURVE",
+    "INJECTION_OUTCOME",
+    "TRANSIENT_EPOCH",
+    "TRANSIENT_TRUTH",
+    "host_galaxy_schema",
+]
+
+GAIN_KEY = "GAIN"
+"""Metadata key of an injected catalog: electrons per nJy of the image, as its photon noise was made."""
 
 _HOST_SHAPE = (
     Column("host_a", "f8", "Host semi-major axis (rms, from second moments)", "arcsec"),
@@ -23,6 +37,25 @@ HOST_GALAXY = TableSchema(
         Column("host_extendedness", "f8", "Extendedness in the reference band"),
     ),
 )
+"""The columns of every host table; `host_galaxy_schema` adds the magnitudes of further bands."""
+
+
+def host_galaxy_schema(bands: Sequence[str]) -> TableSchema:
+    """Return the schema of a host table with the magnitudes of some bands.
+
+    Parameters
+    ----------
+    bands : `~collections.abc.Sequence` of `str`
+        Bands; each gives a column ``host_mag_<band>``.
+
+    Returns
+    -------
+    schema : `~dia_vetting.tables.TableSchema`
+        `HOST_GALAXY` and these columns.
+    """
+    extra = (Column(f"host_mag_{b}", "f8", f"AB magnitude in {b}; NaN if not measured", "mag") for b in bands)
+    return TableSchema(HOST_GALAXY.name, (*HOST_GALAXY.columns, *extra))
+
 
 TRANSIENT_TRUTH = TableSchema(
     "transient_truth",
@@ -34,7 +67,7 @@ TRANSIENT_TRUTH = TableSchema(
         Column("host_ra", "f8", "ICRS right ascension of the host; NaN for host-less", "deg"),
         Column("host_dec", "f8", "ICRS declination of the host; NaN for host-less", "deg"),
         *_HOST_SHAPE,
-        Column("host_mag", "f8", "AB magnitude of the host; NaN for host-less", "mag"),
+        Column("host_mag", "f8", "AB magnitude of the host in the visit's band; NaN for host-less", "mag"),
         Column("delta_ra", "f8", "Offset from the host to the east, on the tangent plane", "arcsec"),
         Column("delta_dec", "f8", "Offset from the host to the north, on the tangent plane", "arcsec"),
         Column("model", "U", "Name of the population model that drew it"),
@@ -53,7 +86,7 @@ TRANSIENT_EPOCH = TableSchema(
         Column("mag", "f8", "AB magnitude in this visit", "mag"),
         Column("source_type", "U", "Profile by the name lsst.source.injection uses: Star is a point source"),
         Column("host_id", "i8", "objectId of the host; 0 for host-less"),
-        Column("host_mag", "f8", "AB magnitude of the host; NaN for host-less", "mag"),
+        Column("host_mag", "f8", "AB magnitude of the host in this band; NaN for host-less", "mag"),
     ),
 )
 
@@ -67,5 +100,52 @@ INJECTED_CATALOG = TableSchema(
         Column("y", "f8", "Row in the parent frame of the image", "pix"),
         Column("flux", "f8", "Calibrated flux that was injected", "nJy"),
         Column("injected_flux", "f8", "Flux that fell on pixels of the image, with its Poisson noise", "nJy"),
+    ),
+)
+
+INJECTION_OUTCOME = TableSchema(
+    "injection_outcome",
+    (
+        Column("injection_id", "i8", "Id of the injection"),
+        Column("visit", "i8", "Visit it was injected into"),
+        Column("detector", "i8", "Detector it was injected into"),
+        Column("band", "U", "Band of the visit"),
+        Column("ra", "f8", "ICRS right ascension that was injected", "deg"),
+        Column("dec", "f8", "ICRS declination that was injected", "deg"),
+        Column("host_id", "i8", "objectId of the host; 0 for host-less"),
+        Column("flux", "f8", "Calibrated flux that was injected", "nJy"),
+        Column("expected_snr", "f8", "Flux over the error of a PSF flux there, without its own photon noise"),
+        Column("clean", "bool", "No unusable or interpolated pixel within a pixel of the centre"),
+        Column("blank", "bool", "Clean, host-less, and no object or other injection near"),
+        Column("recovered", "bool", "A DIA source was labelled as this injection"),
+        Column("reason", "U", "Why it was missed (see missed_injection); empty if recovered"),
+        Column("diaSourceId", "i8", "Id of that DIA source; 0 if missed"),
+        Column("snr", "f8", "Signal-to-noise ratio at which it was detected; NaN if missed"),
+        Column("psfFlux", "f8", "Its PSF flux on the difference image; NaN if missed", "nJy"),
+        Column("psfFluxErr", "f8", "Uncertainty of psfFlux; NaN if missed", "nJy"),
+        Column("offset_east", "f8", "Measured minus injected position; NaN if missed", "arcsec"),
+        Column("offset_north", "f8", "Measured minus injected position; NaN if missed", "arcsec"),
+    ),
+)
+
+INJECTION_CURVE = TableSchema(
+    "injection_curve",
+    (
+        Column("sample", "U", "all or blank"),
+        Column("snr_low", "f8", "Lower edge of the bin of expected_snr"),
+        Column("snr_high", "f8", "Upper edge of the bin, not in it"),
+        Column("snr", "f8", "Median expected_snr in the bin; NaN if empty"),
+        Column("n_injected", "i8", "Injections"),
+        Column("n_recovered", "i8", "Recovered ones"),
+        Column("completeness", "f8", "Their ratio; NaN if empty"),
+        Column("completeness_low", "f8", "Lower end of its 95 % Wilson interval"),
+        Column("completeness_high", "f8", "Upper end of its 95 % Wilson interval"),
+        Column("flux_bias", "f8", "Weighted relative bias of psfFlux of the recovered; NaN if none"),
+        Column("flux_bias_low", "f8", "Lower end of its 95 % bootstrap interval"),
+        Column("flux_bias_high", "f8", "Upper end of its 95 % bootstrap interval"),
+        Column("pull_std", "f8", "Standard deviation of (psfFlux - flux) / psfFluxErr; NaN if fewer than 2"),
+        Column("pull_std_low", "f8", "Lower end of its 95 % bootstrap interval"),
+        Column("pull_std_high", "f8", "Upper end of its 95 % bootstrap interval"),
+        Column("offset_median", "f8", "Median distance to the injected position; NaN if none", "arcsec"),
     ),
 )

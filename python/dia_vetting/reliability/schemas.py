@@ -8,7 +8,9 @@ __all__ = [
     "DIA_SOURCE_REQUIRED",
     "DIA_SOURCE_VETTING",
     "MISSED_INJECTION",
+    "RELIABILITY_CURVE",
     "RELIABILITY_TRAINING",
+    "RELIABILITY_TRUTH",
 ]
 
 _ID = Column("diaSourceId", "i8", "Id of the DIA source")
@@ -67,8 +69,11 @@ DIA_SOURCE_LABEL = TableSchema(
         *_SKY,
         Column("snr", "f8", "Signal-to-noise ratio of the DIA source"),
         Column("state", "U", "injected, unlabelled, ambiguous or masked"),
-        Column("injection_id", "i8", "Id of the matched injection; 0 if none"),
-        Column("match_distance", "f8", "Distance to the matched or nearest injection; NaN if none", "arcsec"),
+        Column("injection_id", "i8", "Id of the matched injection, for masked sources too; 0 if none"),
+        Column(
+            "nearest_injection_id", "i8", "Id of the matched, or else nearest, injection in reach; 0 if none"
+        ),
+        Column("match_distance", "f8", "Distance to that injection; NaN if none", "arcsec"),
         Column("flux_ratio", "f8", "psfFlux over injected flux of that injection; NaN if none"),
     ),
 )
@@ -80,7 +85,7 @@ MISSED_INJECTION = TableSchema(
         *_SKY,
         *_POSITION,
         Column("flux", "f8", "Calibrated flux that was injected", "nJy"),
-        Column("reason", "U", "undetected, flux_inconsistent, masked or not_injected"),
+        Column("reason", "U", "undetected, flux_inconsistent, confused, masked or not_injected"),
         Column("injection_flag", "i8", "The injection's own flag; 0 = it was injected"),
     ),
 )
@@ -97,6 +102,36 @@ DIA_SOURCE_VETTING = TableSchema(
         Column("fold", "i8", "Fold of the source's sky cell; -1 if scored by the ensemble mean"),
         Column("version", "U", "Version of the model, at most 7 characters"),
         Column("reason", "U", "Why there is no score; empty where there is one"),
+    ),
+)
+
+RELIABILITY_TRUTH = TableSchema(
+    "reliability_truth",
+    (
+        _ID,
+        *_SKY,
+        Column("snr", "f8", "Signal-to-noise ratio of the DIA source"),
+        Column("state", "U", "State in dia_source_label"),
+        Column("reliability", "f4", "Score; NaN if not scored"),
+        Column("truth_class", "U", "injected, hidden, variable, moving, artefact or ambiguous"),
+        Column("cause", "U", "Cause of an artefact; empty for others"),
+        Column("truth_id", "i8", "injection_id or truth_id of a real source; 0 for others"),
+    ),
+)
+
+RELIABILITY_CURVE = TableSchema(
+    "reliability_curve",
+    (
+        Column("comparison", "U", "Which classes are told apart, see reliability_metrics"),
+        Column("curve", "U", "roc, precision_recall, completeness_snr or purity_snr"),
+        Column("threshold", "f8", "Score from which on a source is called real; NaN where it varies"),
+        Column("x", "f8", "False-positive rate, completeness, or median SNR of the bin"),
+        Column("x_low", "f8", "Lower edge of the SNR bin; x otherwise"),
+        Column("x_high", "f8", "Upper edge of the SNR bin; x otherwise"),
+        Column("y", "f8", "True-positive rate, purity, completeness or purity; NaN where undefined"),
+        Column("y_low", "f8", "Lower end of the interval of y"),
+        Column("y_high", "f8", "Upper end of the interval of y"),
+        Column("n", "i8", "Sources that y is a fraction of, in the SNR bin; all positives for other curves"),
     ),
 )
 

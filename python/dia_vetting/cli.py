@@ -1,0 +1,69 @@
+"""The ``dia-vetting`` command."""
+
+from __future__ import annotations
+
+__all__ = ["main"]
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .errors import BadInputError
+
+
+class _Command(click.Command):
+    """A command whose bad input ends in one line and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BadInputError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dia_vetting")
+@click.option("--verbose", "-v", is_flag=True, help="Say more.")
+def main(verbose: bool) -> None:
+    """Trustworthy transient candidates from Rubin difference imaging, without human labels.
+
+    The work itself is done by `pipetask run` with the pipelines of this package; these commands prepare
+    repositories for machines without Rubin's stack.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    logging.getLogger("dia_vetting").setLevel(logging.DEBUG if verbose else logging.INFO)
+    logging.getLogger("lsst.daf.butler").setLevel(logging.ERROR)
+
+
+def _jobs(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--jobs", "-j", default=1, show_default=True, type=click.IntRange(1), help="Processes."
+    )(function)
+
+
+@main.command("make-survey", cls=_Command)
+@click.argument("repo", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--preset", help="Camera and site that come with the package: lsst (the default), hsc or ztf.")
+@click.option("--size", help="Size that comes with the package: demo (the default), quick or tiny.")
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file with a configuration.")
+@click.option("--seed", default=1, show_default=True, type=int, help="Same seed, same bytes.")
+@_jobs
+def make_survey_command(
+    repo: Path, preset: str | None, size: str | None, config: Path | None, seed: int, jobs: int
+) -> None:
+    """Write a simulated survey into the butler repository REPO, which is made if it is absent.
+
+    What is in the repository is not made again, so that an interrupted command can be repeated.
+    """
+    from .embedded.make_survey import make_survey
+    from .embedded.survey import load_config
+
+    if preset and config:
+        raise click.UsageError("--preset and --config exclude each other: a file names its preset itself.")
+    summary = make_survey(repo, load_config(config or preset or "lsst", size=size), seed, jobs)
+    summary.table().pprint(max_lines=-1, max_width=-1)
+    images = ", ".join(f"{number} {name}" for name, number in sorted(summary.images.items()))
+    click.echo(f"{images} in {repo}, collection {summary.chain} ({summary.made} made now).")

@@ -1,0 +1,269 @@
+"""The task that puts transients into the pixels of a visit image."""
+
+from __future__ import annotations
+
+__all__ = ["InjectTransientsConfig", "InjectTransientsConnections", "InjectTransientsTask"]
+
+from collections.abc import Sequence
+from typing import Any
+
+import lsst.pipe.base.connectionTypes as cT
+import numpy as np
+from astropy.table import Table
+from lsst.images import VisitImage
+from lsst.pex.config import Field, RangeField
+from lsst.pipe.base import (
+    InputQuantizedConnection,
+    OutputQuantizedConnection,
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    QuantumContext,
+    Struct,
+)
+from numpy.typing import NDArray
+
+from ..images import (
+    nanojansky_per_electron,
+    origin,
+    pixel_to_sky,
+    planes_from_image,
+    replace_planes,
+    sky_to_pixel,
+)
+from ..planes import Planes
+from ..seeding import generator
+from ..tables import stack_tables
+from .drawing import Drawing, border_fraction, draw_sources
+from .flags import InjectionFlag, count_flags
+from .gain import fit_gain
+from .host_geometry import project
+from .image_stamps import image_stamps
+from .schemas import GAIN_KEY, INJECTED_CATALOG, TRANSIENT_EPOCH
+
+type F64 = NDArray[np.float64]
+
+_POINT_SOURCES = ("Star", "DeltaFunction")
+
+_ROUND_TRIP = 1.0
+"""Arcsec by which a position may miss itself on the way to pixels and back."""
+
+
+class InjectTransientsConnections(
+    PipelineTaskConnections,
+    dimensions=("instrument", "visit", "detector"),
+    defaultTemplates={
+        "visitImageType": "visit_image",
+        "injectedPrefix": "injected_",
+        "epochType": "transient_epoch",
+    },
+):
+    """A visit image and transients in, the image with the transients of this visit and their catalog out."""
+
+    visitImage = cT.Input(
+        doc="Calibrated image.",
+        name="{visitImageType}",
+        storageClass="VisitImage",
+        dimensions=("instrument", "visit", "detector"),
+    )
+    epochs = cT.Input(
+        doc="Transients of the tracts that the image overlaps; without any the image is passed through.",
+        name="{epochType}",
+        storageClass="ArrowAstropy",
+        dimensions=("instrument", "skymap", "tract"),
+        multiple=True,
+        minimum=0,
+    )
+    injectedImage = cT.Output(
+        doc="The image with the transients in it.",
+        name="{injectedPrefix}{visitImageType}",
+        storageClass="VisitImage",
+        dimensions=("instrument", "visit", "detector"),
+    )
+    injectedCatalog = cT.Output(
+        doc="The transients that were to be injected, and what became of each.",
+        name="{injectedPrefix}{visitImageType}_catalog",
+        storageClass="ArrowAstropy",
+        dimensions=("instrument", "visit", "detector"),
+    )
+    injectedCatalogSchema = cT.InitOutput(
+        doc="Columns of the injected catalog.",
+        name="{injectedPrefix}{visitImageType}_catalog_schema",
+        storageClass="ArrowAstropy",
+    )
+
+
+class InjectTransientsConfig(PipelineTaskConfig, pipelineConnections=InjectTransientsConnections):
+    """Configuration of `InjectTransientsTask`."""
+
+    seed = Field[int](doc="Seed of the photon noise.", default=0)
+    padding = RangeField[int](
+        doc="Pixels around the image in which a source still counts as one of this image. Its wings reach in "
+        "if its stamp does; otherwise it gets the flag NO_OVERLAP.",
+        default=100,
+        min=0,
+    )
+
+
+class InjectTransientsTask(PipelineTask):
+    """Inject point sources with the image's own PSF, calibrated flux, photon noise and variance."""
+
+    ConfigClass = InjectTransientsConfig
+    _DefaultName = "injectTransients"
+    config: InjectTransientsConfig
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.injectedCatalogSchema = INJECTED_CATALOG.describe()
+
+    def runQuantum(
+        self,
+        butlerQC: QuantumContext,
+        inputRefs: InputQuantizedConnection,
+        outputRefs: OutputQuantizedConnection,
+    ) -> None:
+        """Read; the data ID names the visit whose rows count and seeds the noise."""
+        data_id = butlerQC.quantum.dataId
+        assert data_id is not None, "every quantum has a data ID"
+        inputs = butlerQC.get(inputRefs)
+        for ref, table in zip(inputRefs.epochs, inputs["epochs"], strict=True):
+            TRANSIENT_EPOCH.check(table, f"{ref.datasetType.name} {ref.dataId}")
+        name = inputRefs.visitImage.datasetType.name
+        outputs = self.run(
+            inputs["visitImage"],
+            inputs["epochs"],
+            instrument=str(data_id["instrument"]),
+            visit=int(data_id["visit"]),
+            detector=int(data_id["detector"]),
+            dataset_type=name,
+        )
+        butlerQC.put(outputs, outputRefs)
+
+    def run(
+        self,
+        visitImage: VisitImage,
+        epochs: Sequence[Table],
+        *,
+        instrument: str,
+        visit: int,
+        detector: int,
+        dataset_type: str = "visit_image",
+    ) -> Struct:
+        """Inject the transients of one visit into the image of one detector.
+
+        Parameters
+        ----------
+        visitImage : `lsst.images.VisitImage`
+            Is not changed.
+        epochs : `~collections.abc.Sequence` of `astropy.table.Table`
+            In `~dia_vetting.injection.schemas.TRANSIENT_EPOCH`; rows of other visits are left out.
+        instrument : `str`
+            Name of the instrument.
+        visit, detector : `int`
+            Ids.
+        dataset_type : `str`, optional
+            Name of the image's dataset type, which becomes the value of its metadata key INJECTED.
+
+        Returns
+        -------
+        result : `lsst.pipe.base.Struct`
+            ``injectedImage``, `lsst.images.VisitImage`; ``injectedCatalog``, `astropy.table.Table` in
+            `~dia_vetting.injection.schemas.INJECTED_CATALOG`, a row for each transient of the visit inside
+            the padded image. If there are none, the pixels are those of ``visitImage``.
+
+        Raises
+        ------
+        MissingImageComponentError
+            If the image has no WCS or no PSF.
+        NoUsablePixelsError
+            If no pixel is finite.
+        GainError
+            If neither the image's scaling nor its variance says how many electrons a nJy is.
+        """
+        source = f"{dataset_type} (visit {visit}, detector {detector})"
+        planes = planes_from_image(visitImage, source)
+        stamps = image_stamps(visitImage, source)
+        rows, x, y = self._rows_on_image(visitImage, epochs, visit, source)
+        flux, flag = _flux(rows), _input_flags(rows)
+        good = flag == 0
+        gain = _gain(visitImage, planes, source) if good.any() else np.nan
+        rngs = [
+            generator("photon noise", self.config.seed, instrument, visit, detector, int(key))
+            for key in rows["injection_id"][good]
+        ]
+        x0, y0 = origin(visitImage)
+        drawing = draw_sources(planes, stamps, x[good] - x0, y[good] - y0, flux[good], gain, rngs)
+        catalog = _catalog(rows, x, y, flux, flag, drawing, gain)
+        self._report(catalog, gain, stamps(planes.shape[1] / 2, planes.shape[0] / 2)[0])
+        return Struct(
+            injectedImage=replace_planes(visitImage, drawing.planes, metadata={"INJECTED": dataset_type}),
+            injectedCatalog=catalog,
+        )
+
+    def _rows_on_image(
+        self, image: VisitImage, epochs: Sequence[Table], visit: int, source: str
+    ) -> tuple[Table, F64, F64]:
+        """Return the rows of this visit inside the padded image, and their parent-frame positions."""
+        rows = stack_tables([table[np.asarray(table["visit"]) == visit] for table in epochs], TRANSIENT_EPOCH)
+        ra, dec = np.asarray(rows["ra"], float), np.asarray(rows["dec"], float)
+        self.metadata["rows_of_visit"], self.metadata["rows_on_image"] = len(rows), 0
+        if not len(rows):
+            return rows, ra, dec
+        x, y = sky_to_pixel(image, ra, dec, source)
+        box, pad = image.bbox, self.config.padding + 0.5
+        inside = (x > box.x.start - 0.5 - pad) & (x < box.x.stop - 0.5 + pad)
+        inside &= (y > box.y.start - 0.5 - pad) & (y < box.y.stop - 0.5 + pad)
+        # Far off the image the inverse of a distortion may point back into it.
+        back_ra, back_dec = pixel_to_sky(image, x, y, source)
+        inside &= np.hypot(*project(back_ra, back_dec, ra, dec)) < _ROUND_TRIP
+        self.metadata["rows_on_image"] = int(inside.sum())
+        return rows[inside], x[inside], y[inside]
+
+    def _report(self, catalog: Table, gain: float, unit: F64) -> None:
+        flags = count_flags(catalog["injection_flag"])
+        injected = int(np.count_nonzero(catalog["injection_flag"] == 0))
+        self.metadata["injected"], self.metadata["flagged"] = injected, flags
+        if not injected:
+            self.log.info("No transient to inject; the pixels are those of the input. Flagged: %s.", flags)
+            return
+        self.metadata["gain"], self.metadata["psf_border_fraction"] = gain, border_fraction(unit)
+        self.log.info(
+            "Injected %d transients; flagged and left out: %s. Gain %.4g e/nJy; the outermost pixels of the "
+            "PSF stamp hold %.2g of the flux.",
+            injected,
+            flags or "none",
+            gain,
+            border_fraction(unit),
+        )
+
+
+def _flux(rows: Table) -> F64:
+    return np.asarray(10.0 ** (0.4 * (31.4 - np.asarray(rows["mag"], float))), np.float64)
+
+
+def _input_flags(rows: Table) -> NDArray[np.int64]:
+    flag = np.zeros(len(rows), np.int64)
+    flag[~np.isfinite(np.asarray(rows["mag"], float))] |= InjectionFlag.MAG_BAD
+    flag[~np.isin(np.asarray(rows["source_type"]).astype(str), _POINT_SOURCES)] |= InjectionFlag.TYPE_UNKNOWN
+    return flag
+
+
+def _gain(image: VisitImage, planes: Planes, source: str) -> float:
+    """Return electrons per nJy: what the image says, else what its variance says."""
+    scale = nanojansky_per_electron(image, image.bbox.x.center, image.bbox.y.center)
+    return fit_gain(planes, source) if scale is None else 1.0 / float(scale[0])
+
+
+def _catalog(
+    rows: Table, x: F64, y: F64, flux: F64, input_flag: NDArray[np.int64], drawing: Drawing, gain: float
+) -> Table:
+    good = input_flag == 0
+    flag, size, on_image = input_flag.copy(), np.zeros(len(rows), np.int64), np.zeros(len(rows))
+    flag[good], size[good], on_image[good] = drawing.flag, drawing.draw_size, drawing.on_image
+    values = {name: rows[name] for name in TRANSIENT_EPOCH.names()}
+    values |= {"injection_flag": flag, "injection_draw_size": size, "x": x, "y": y}
+    values |= {"flux": flux, "injected_flux": on_image}
+    meta: dict[str, float] = {str(bit.name): int(bit).bit_length() - 1 for bit in InjectionFlag}
+    if np.isfinite(gain):
+        meta[GAIN_KEY] = gain
+    return INJECTED_CATALOG.build(values, meta)

@@ -1,0 +1,244 @@
+"""Drawing transients: which hosts get one in which visit, where on them, how bright.
+
+A population model turns hosts and visits into the rows of ``transient_truth`` and ``transient_epoch``.
+`SeedPopulation` is the simple recipe; a physical one (rates, light curves, redshifts) is another class with
+the same method `PopulationModel.draw`.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Field", "Population", "PopulationModel", "SeedPopulation", "Visit"]
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from astropy.table import Table
+from lsst.sphgeom import Region
+from numpy.typing import NDArray
+
+from ..seeding import generator, hash63_array
+from ..tables import stack_tables
+from .host_geometry import Ellipses, deproject
+from .schemas import TRANSIENT_EPOCH, TRANSIENT_TRUTH
+from .sky_regions import inside_any, uniform_positions
+
+type F64 = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Visit:
+    """One visit, as the dimension records describe it.
+
+    Parameters
+    ----------
+    visit : `int`
+        Its id.
+    band : `str`
+        Band.
+    regions : `tuple` of `lsst.sphgeom.Region`
+        Regions of its detectors.
+    """
+
+    visit: int
+    band: str
+    regions: tuple[Region, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """Where and under which name a population is drawn; with the seed it decides every draw and id.
+
+    Parameters
+    ----------
+    seed : `int`
+        Seed of the campaign.
+    instrument, skymap : `str`
+        Names.
+    tract : `int`
+        Tract.
+    region : `lsst.sphgeom.Region`
+        Region of the tract.
+    """
+
+    seed: int
+    instrument: str
+    skymap: str
+    tract: int
+    region: Region
+
+    def keys(self, population: str, visit: int) -> tuple[object, ...]:
+        """Return what names the draws of a population in one visit."""
+        return self.seed, self.instrument, self.skymap, self.tract, population, visit
+
+
+@dataclasses.dataclass(frozen=True)
+class Population:
+    """Transients.
+
+    Parameters
+    ----------
+    truth : `astropy.table.Table`
+        One row per transient, `~dia_vetting.injection.schemas.TRANSIENT_TRUTH`.
+    epochs : `astropy.table.Table`
+        One row per transient and visit, `~dia_vetting.injection.schemas.TRANSIENT_EPOCH`.
+    hosts_in_visits : `int`
+        Number of (host, visit) pairs that could have had a transient.
+    """
+
+    truth: Table
+    epochs: Table
+    hosts_in_visits: int
+
+
+class PopulationModel(Protocol):
+    """What draws a population."""
+
+    def draw(self, hosts: Table, visits: Sequence[Visit], field: Field) -> Population:
+        """Draw the transients of a tract in all its visits.
+
+        Parameters
+        ----------
+        hosts : `astropy.table.Table`
+            In `~dia_vetting.injection.schemas.HOST_GALAXY`; columns ``host_mag_<band>`` where known.
+        visits : `~collections.abc.Sequence` of `Visit`
+            In any order: it must not matter.
+        field : `Field`
+            Names, seed and region.
+
+        Returns
+        -------
+        population : `Population`
+            Truth and epochs.
+        """
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedPopulation:
+    """The recipe that the first campaigns used: every visit on its own, no light curves.
+
+    In each visit each host has a transient with probability ``fraction``. Its position is
+
+    ``d (cos t, (b / a) sin t)`` along the major and minor axis, with ``d ~ N(0, a)`` and ``t ~ U(0, 2 pi)``,
+
+    a point of the host's own ellipse at phase t, scaled by the normal variate d / a. So every ellipse similar
+    to the host's is equally likely in phase, d / a is the elliptical radius (half-normal), and along either
+    axis the scale is that semi-axis. This is more concentrated than a two-dimensional Gaussian of the same
+    axes, whose elliptical radius is Rayleigh-distributed; it is the recipe as it was given. Magnitudes are
+    uniform in ``[m_host + mag_offset[0], m_host + mag_offset[1])``, with the host's magnitude in the visit's
+    band. Host-less ones are uniform over the visit's detectors inside the tract, with the magnitude of a
+    transient on a random host of the visit, and make up ``hostless_fraction`` of the total on average.
+
+    Parameters
+    ----------
+    fraction : `float`
+        Probability that a host has a transient in a visit.
+    hostless_fraction : `float`
+        Expected fraction of host-less ones in the total.
+    mag_offset : `tuple` [`float`, `float`]
+        Range of the magnitude relative to the host's.
+    """
+
+    fraction: float = 0.03
+    hostless_fraction: float = 0.05
+    mag_offset: tuple[float, float] = (-1.0, 3.0)
+    name: str = dataclasses.field(default="seed", init=False)
+
+    def draw(self, hosts: Table, visits: Sequence[Visit], field: Field) -> Population:
+        """Draw the transients of a tract in all its visits (see `PopulationModel.draw`)."""
+        hosts = hosts[np.argsort(np.asarray(hosts["host_id"]), kind="stable")]
+        truth, epochs, in_visits = [], [], 0
+        for visit in sorted(visits, key=lambda visit: visit.visit):
+            seen = hosts[inside_any(visit.regions, hosts["host_ra"], hosts["host_dec"])]
+            in_visits += len(seen)
+            rows = self._draw_visit(seen, visit, field)
+            truth.append(TRANSIENT_TRUTH.build(_only(rows, TRANSIENT_TRUTH.names())))
+            epochs.append(TRANSIENT_EPOCH.build(_only(rows, TRANSIENT_EPOCH.names())))
+        return Population(
+            stack_tables(truth, TRANSIENT_TRUTH), stack_tables(epochs, TRANSIENT_EPOCH), in_visits
+        )
+
+    def _draw_visit(self, hosts: Table, visit: Visit, field: Field) -> dict[str, Any]:
+        keys = field.keys(self.name, visit.visit)
+        rng = generator("transients", *keys)
+        host_mag = _magnitudes(hosts, visit.band)
+        drawn = np.flatnonzero((rng.random(len(hosts)) < self.fraction) & np.isfinite(host_mag))
+        hosted = self._hosted(hosts[drawn], host_mag[drawn], rng)
+        hostless = self._hostless(len(drawn), host_mag[np.isfinite(host_mag)], visit, field, rng)
+        rows: dict[str, Any] = {
+            name: np.concatenate([values, hostless[name]]) for name, values in hosted.items()
+        }
+        count = len(rows["ra"])
+        rows["injection_id"] = hash63_array(count, *keys)
+        rows["visit"] = np.full(count, visit.visit)
+        rows["band"] = np.full(count, visit.band)
+        rows["source_type"] = np.full(count, "Star")
+        rows["model"] = np.full(count, self.name)
+        return rows
+
+    def _hosted(self, hosts: Table, host_mag: F64, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+        count = len(hosts)
+        shape = {name: np.asarray(hosts[name], float) for name in ("host_a", "host_b", "host_pa")}
+        ellipses = Ellipses(*shape.values())
+        radius, phase = rng.standard_normal(count), rng.uniform(0.0, 2.0 * np.pi, count)
+        east, north = ellipses.points(radius, phase)
+        host_ra, host_dec = np.asarray(hosts["host_ra"], float), np.asarray(hosts["host_dec"], float)
+        ra, dec = deproject(east, north, host_ra, host_dec)
+        delta_mag = rng.uniform(*self.mag_offset, count)
+        return {
+            "host_id": np.asarray(hosts["host_id"], np.int64),
+            "ra": ra,
+            "dec": dec,
+            "host_ra": host_ra,
+            "host_dec": host_dec,
+            **shape,
+            "host_mag": host_mag,
+            "delta_ra": east,
+            "delta_dec": north,
+            "mag": host_mag + delta_mag,
+            "parameters": _json_rows({"radius": radius, "phase": phase, "delta_mag": delta_mag}, count),
+        }
+
+    def _hostless(
+        self, n_hosted: int, host_mag: F64, visit: Visit, field: Field, rng: np.random.Generator
+    ) -> dict[str, NDArray[Any]]:
+        expected = n_hosted * self.hostless_fraction / (1.0 - self.hostless_fraction)
+        wanted = int(np.floor(expected + rng.random()))  # stochastic rounding keeps the mean
+        ra, dec = uniform_positions(wanted, visit.regions, field.region, rng)
+        count = len(ra)
+        unknown = np.full(count, np.nan)
+        like = rng.choice(host_mag, count) if count else unknown
+        mag = like + rng.uniform(*self.mag_offset, count)
+        nan_columns = ("host_ra", "host_dec", "host_a", "host_b", "host_pa", "host_mag")
+        return {
+            "host_id": np.zeros(count, np.int64),
+            "ra": ra,
+            "dec": dec,
+            **dict.fromkeys(nan_columns, unknown),
+            "delta_ra": unknown,
+            "delta_dec": unknown,
+            "mag": mag,
+            "parameters": _json_rows({}, count),
+        }
+
+
+def _magnitudes(hosts: Table, band: str) -> F64:
+    """Return the hosts' magnitudes in a band, in the reference band where that is not known."""
+    reference = np.asarray(hosts["host_mag"], float)
+    if f"host_mag_{band}" not in hosts.colnames:
+        return reference
+    found = np.asarray(hosts[f"host_mag_{band}"], float)
+    return np.where(np.isfinite(found), found, reference)
+
+
+def _json_rows(columns: Mapping[str, F64], count: int) -> NDArray[np.str_]:
+    rounded = {name: np.round(values, 6).tolist() for name, values in columns.items()}
+    rows = [json.dumps({name: values[i] for name, values in rounded.items()}) for i in range(count)]
+    return np.array(rows, dtype=str)
+
+
+def _only(rows: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: rows[name] for name in names}

@@ -1,0 +1,123 @@
+"""Labels, scores and truth of one detector, joined by id into the rows that are evaluated."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from ..embedded.schemas import SIM_TRUTH_ARTEFACT, SIM_TRUTH_SOURCE
+from ..errors import BadInputError
+from .labels import State
+from .schemas import DIA_SOURCE_LABEL, DIA_SOURCE_REQUIRED, DIA_SOURCE_VETTING
+from .truth_matching import Truth, classify_sources
+
+__all__ = ["DetectorInputs", "MissingIdError", "join_rows", "positions_of", "usable"]
+
+_COPIED = ("diaSourceId", "visit", "detector", "band", "ra", "dec", "snr", "state")
+
+
+class MissingIdError(BadInputError):
+    """Two tables of the same DIA sources of which one lacks some, or has some twice."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectorInputs:
+    """What there is of one detector of one visit.
+
+    Parameters
+    ----------
+    visit, detector : `int`
+        Which one it is.
+    labels, scores : `astropy.table.Table`
+        `DIA_SOURCE_LABEL` and `DIA_SOURCE_VETTING`, joined by ``diaSourceId``.
+    cutouts : `~collections.abc.Callable`
+        Reads and returns `DIA_SOURCE_CUTOUT`.
+    dia_sources : `astropy.table.Table`, optional
+        `dia_source_detector`, where there is a truth.
+    truth : `~.truth_matching.Truth`, optional
+        What the simulation knows.
+    """
+
+    visit: int
+    detector: int
+    labels: Table
+    scores: Table
+    cutouts: Callable[[], Table]
+    dia_sources: Table | None = None
+    truth: Truth | None = None
+
+
+def join_rows(inputs: DetectorInputs) -> Table:
+    """Return one row per labelled DIA source.
+
+    Parameters
+    ----------
+    inputs : `DetectorInputs`
+        One detector. A source without a row in the scores counts as not scored.
+
+    Returns
+    -------
+    rows : `astropy.table.Table`
+        Columns of `RELIABILITY_TRUTH` in the order of the labels; those of the truth only if there is one.
+
+    Raises
+    ------
+    TableSchemaError
+        If a table lacks a column, or it has another unit.
+    MissingIdError
+        If an id stands twice, or the DIA sources lack one that has a label.
+    """
+    where = f"visit {inputs.visit}, detector {inputs.detector}"
+    labels = DIA_SOURCE_LABEL.check(inputs.labels, f"dia_source_label of {where}")
+    scores = DIA_SOURCE_VETTING.check(
+        inputs.scores, f"dia_source_vetting of {where}", ("diaSourceId", "reliability")
+    )
+    rows = Table({name: labels[name] for name in _COPIED})
+    at = positions_of(labels["diaSourceId"], scores["diaSourceId"], f"dia_source_vetting of {where}")
+    rows["reliability"] = np.append(np.asarray(scores["reliability"], np.float32), np.float32(np.nan))[at]
+    if inputs.truth is not None and inputs.dia_sources is not None:
+        _add_truth(rows, labels, inputs.dia_sources, inputs.truth, where)
+    return rows
+
+
+def _add_truth(rows: Table, labels: Table, dia_sources: Table, truth: Truth, where: str) -> None:
+    source = f"dia_source_detector of {where}"
+    DIA_SOURCE_REQUIRED.check(dia_sources, source)
+    SIM_TRUTH_SOURCE.check(truth.sources, f"sim_truth_source of {where}")
+    SIM_TRUTH_ARTEFACT.check(truth.artefacts, f"sim_truth_artefact of {where}")
+    at = positions_of(labels["diaSourceId"], dia_sources["diaSourceId"], source)
+    if (at < 0).any():
+        raise MissingIdError(source, "every labelled DIA source", f"{int((at < 0).sum())} without a row")
+    classes = classify_sources(dia_sources[at], labels, truth)
+    rows["truth_class"], rows["cause"] = classes.truth_class, classes.cause
+    rows["truth_id"] = classes.truth_id
+
+
+def positions_of(wanted: Any, ids: Any, source: str) -> NDArray[np.int64]:
+    """Return where each wanted id stands among ids, (N,) int64; -1 where it is not there.
+
+    Raises
+    ------
+    MissingIdError
+        If an id stands twice; ``source`` is for its message.
+    """
+    wanted, ids = np.asarray(wanted, np.int64), np.asarray(ids, np.int64)
+    order = np.argsort(ids, kind="stable")
+    ordered = ids[order]
+    if (ordered[1:] == ordered[:-1]).any():
+        raise MissingIdError(source, "each diaSourceId once", "one that stands twice")
+    at = np.searchsorted(ordered, wanted)
+    found = (at < len(ids)) & (np.append(ordered, -1)[np.minimum(at, len(ids))] == wanted)
+    return np.where(found, np.append(order, -1)[np.minimum(at, len(ids))], -1)
+
+
+def usable(rows: Table) -> NDArray[np.bool_]:
+    """Return which rows are evaluated: labelled injected or unlabelled, with a score; bool (N,)."""
+    state = np.asarray(rows["state"])
+    scored = np.isfinite(np.asarray(rows["reliability"], dtype=float))
+    return np.asarray(scored & ((state == State.INJECTED) | (state == State.UNLABELLED)))

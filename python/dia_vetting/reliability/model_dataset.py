@@ -1,0 +1,259 @@
+"""A trained model as a table: one row per tensor, and a model card in the schema metadata.
+
+Nothing in it is ever executed: bytes become arrays, and arrays are copied into a network that this package
+builds by name. Any Parquet reader can open it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+import pydantic
+from numpy.typing import NDArray
+
+from ..errors import BadInputError
+
+__all__ = [
+    "FORMAT_VERSION",
+    "ContentHashError",
+    "ModelCard",
+    "ModelCardError",
+    "NewerFormatError",
+    "ReliabilityModel",
+    "TensorError",
+    "from_table",
+    "to_table",
+]
+
+FORMAT_VERSION = 1
+"""Version of the layout described here; a reader refuses newer ones."""
+
+_CARD_KEY = b"dia_vetting:model_card"
+_CELLS = "trained_cells"
+_SCHEMA = pa.schema(
+    [
+        pa.field("fold", pa.int32(), metadata={"description": "Network; -1 for what is not of a network"}),
+        pa.field("name", pa.string(), metadata={"description": "Name of the tensor in its network"}),
+        pa.field("dtype", pa.string(), metadata={"description": "NumPy dtype, little-endian"}),
+        pa.field("shape", pa.list_(pa.int64()), metadata={"description": "Shape, C order"}),
+        pa.field("data", pa.large_binary(), metadata={"description": "Raw bytes"}),
+    ]
+)
+_DTYPES = ("<f4", "<i8")
+
+type Weights = Mapping[str, NDArray[Any]]
+
+
+class ModelCardError(BadInputError):
+    """A table without a model card, or with one that does not hold what it must."""
+
+
+class NewerFormatError(BadInputError):
+    """A model in a newer format than this version of the package reads."""
+
+
+class TensorError(BadInputError):
+    """A tensor whose bytes, dtype or shape are not what the model says."""
+
+
+class ContentHashError(BadInputError):
+    """A model whose content is not what was written."""
+
+
+class ModelCard(pydantic.BaseModel):
+    """What a model is and where it comes from; written as JSON into the metadata of its table.
+
+    No time, host or run name is in it, so that the same training gives the same content hash. Which datasets
+    it was trained on is in the provenance that the butler adds to the stored table.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int = FORMAT_VERSION
+    architecture: str
+    options: dict[str, int | float]
+    layout: str
+    """Name of the input layout and normalisation (`~.inputs.LAYOUT`)."""
+    channels: tuple[str, ...]
+    stamp_size: int
+    """Side of the stamps it was trained with; others are cropped or padded to it."""
+    min_valid_fraction: float
+    """Stamps with a smaller fraction of valid pixels were not trained on and are not scored."""
+    instrument: str
+    seed: int
+    nside: int
+    n_folds: int
+    settings: dict[str, int | float]
+    """How it was trained (`~.training.TrainingSettings`)."""
+    label_counts: dict[str, int]
+    """DIA sources by state of their label, and of the first two those that were ``used``."""
+    class_prior: float
+    """Fraction of injections among the rows it was trained with. Classes weigh the same in the loss."""
+    epochs: tuple[int, ...]
+    """Epoch that was selected, per fold, from 0."""
+    selection_fpr: float
+    thresholds: tuple[float, ...]
+    """Score at ``selection_fpr`` on the validation rows, per fold."""
+    metrics: dict[str, tuple[float, float, float]]
+    """Out-of-fold figures on the labels: value and the ends of the 95 % interval over sky cells."""
+    software: dict[str, str]
+    content_hash: str = ""
+    """SHA-256 of all else in the card and of every tensor."""
+
+    @property
+    def version(self) -> str:
+        """First seven characters of the content hash: what ``reliabilityVersion`` can hold."""
+        return self.content_hash[:7]
+
+
+@dataclasses.dataclass(frozen=True)
+class ReliabilityModel:
+    """One network per fold, and which sky they were trained on.
+
+    Parameters
+    ----------
+    card : `ModelCard`
+        What it is.
+    networks : `~collections.abc.Sequence` of `~collections.abc.Mapping`
+        Parameters and buffers by name, per fold.
+    trained_cells : `numpy.ndarray`, (M,), int64
+        Sorted sky cells that any network was trained on or selected with.
+    """
+
+    card: ModelCard
+    networks: Sequence[Weights]
+    trained_cells: NDArray[np.int64]
+
+    def sealed(self) -> ReliabilityModel:
+        """Return the model with its content hash in the card."""
+        return dataclasses.replace(self, card=self.card.model_copy(update={"content_hash": self._digest()}))
+
+    def _tensors(self) -> Iterator[tuple[int, str, NDArray[Any]]]:
+        yield -1, _CELLS, self.trained_cells
+        for fold, weights in enumerate(self.networks):
+            for name, tensor in weights.items():
+                yield fold, name, tensor
+
+    def _digest(self) -> str:
+        card = self.card.model_copy(update={"content_hash": ""}).model_dump(mode="json")
+        digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
+        for fold, name, tensor in self._tensors():
+            dtype, shape, data = _encode(tensor)
+            digest.update(f"\x1e{fold}\x1f{name}\x1f{dtype}\x1f{shape}\x1f".encode())
+            digest.update(data)
+        return digest.hexdigest()
+
+
+def to_table(model: ReliabilityModel) -> pa.Table:
+    """Write a model as a table.
+
+    Parameters
+    ----------
+    model : `ReliabilityModel`
+        The content hash of its card need not be right; it is made anew.
+
+    Returns
+    -------
+    table : `pyarrow.Table`
+        Columns fold, name, dtype, shape, data; the card as JSON in the schema metadata.
+    """
+    model = model.sealed()
+    rows = [(fold, name, *_encode(tensor)) for fold, name, tensor in model._tensors()]
+    columns = [
+        pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), _SCHEMA, strict=True)
+    ]
+    schema = _SCHEMA.with_metadata({_CARD_KEY: json.dumps(model.card.model_dump(mode="json"))})
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def from_table(table: pa.Table, source: str = "reliability_model") -> ReliabilityModel:
+    """Read a model, checking that it is what was written.
+
+    Parameters
+    ----------
+    table : `pyarrow.Table`
+        From `to_table`, through Parquet or not. Additional metadata is ignored.
+    source : `str`, optional
+        Where it comes from, for messages.
+
+    Returns
+    -------
+    model : `ReliabilityModel`
+        Arrays are copies.
+
+    Raises
+    ------
+    ModelCardError
+        If there is no model card, it lacks something, or columns are missing.
+    NewerFormatError
+        If the format is newer than `FORMAT_VERSION`.
+    TensorError
+        If a tensor's bytes do not match its dtype and shape, or a network is missing.
+    ContentHashError
+        If anything differs from what was hashed when the model was written.
+    """
+    card = _read_card(table, source)
+    networks: list[dict[str, NDArray[Any]]] = [{} for _ in range(card.n_folds)]
+    cells: NDArray[np.int64] | None = None
+    for fold, name, dtype, shape, data in zip(*(table.column(field.name) for field in _SCHEMA), strict=True):
+        tensor = _decode(
+            dtype.as_py(), shape.as_py(), data.as_py(), f"{source}: tensor {name} of fold {fold}"
+        )
+        if fold.as_py() == -1:
+            cells = tensor
+        elif 0 <= fold.as_py() < card.n_folds:
+            networks[fold.as_py()][name.as_py()] = tensor
+        else:
+            raise TensorError(source, f"folds 0 to {card.n_folds - 1}", f"fold {fold}")
+    if cells is None or not all(networks):
+        raise TensorError(
+            source, f"{card.n_folds} networks and {_CELLS}", f"{table.num_rows} rows without all of them"
+        )
+    model = ReliabilityModel(card, networks, cells)
+    found = model._digest()
+    if found != card.content_hash:
+        raise ContentHashError(source, f"content of hash {card.content_hash[:12]}", f"hash {found[:12]}")
+    return model
+
+
+def _read_card(table: pa.Table, source: str) -> ModelCard:
+    text = (table.schema.metadata or {}).get(_CARD_KEY)
+    if text is None:
+        raise ModelCardError(source, "a model card in the schema metadata", "none")
+    for field in _SCHEMA:
+        if field.name not in table.column_names or table.schema.field(field.name).type != field.type:
+            raise ModelCardError(
+                source, f"column {field.name!r} of type {field.type}", str(table.schema.names)
+            )
+    try:
+        values = json.loads(text)
+        version = int(values["format_version"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelCardError(source, "a model card in JSON with a format_version", repr(error)) from None
+    if version > FORMAT_VERSION:
+        raise NewerFormatError(source, f"format {FORMAT_VERSION} or older", f"format {version}")
+    try:
+        return ModelCard.model_validate(values)
+    except pydantic.ValidationError as error:
+        raise ModelCardError(source, "a complete model card", str(error)) from None
+
+
+def _encode(tensor: NDArray[Any]) -> tuple[str, list[int], bytes]:
+    little = np.asarray(tensor, dtype=np.asarray(tensor).dtype.newbyteorder("<"))
+    return little.dtype.str, list(little.shape), little.tobytes()
+
+
+def _decode(dtype: str, shape: list[int], data: bytes, source: str) -> NDArray[Any]:
+    if dtype not in _DTYPES:
+        raise TensorError(source, f"dtype {' or '.join(_DTYPES)}", repr(dtype))
+    expected = math.prod(shape) * np.dtype(dtype).itemsize
+    if any(n < 0 for n in shape) or len(data) != expected:
+        raise TensorError(source, f"{expected} bytes for shape {shape}", f"{len(data)} bytes")
+    return np.frombuffer(data, dtype=dtype).reshape(shape).copy()

@@ -1,0 +1,82 @@
+"""A small residual network: a strided stem, two residual blocks, and a head that knows the centre."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from .options import SmallResNetOptions
+
+__all__ = ["SmallResNet", "build"]
+
+
+class _Block(nn.Module):
+    """Residual block (He et al. 2016, arXiv:1512.03385) that halves the size of the map."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(n_in, n_out, kernel_size=3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(n_out),
+            nn.ReLU(),
+            nn.Conv2d(n_out, n_out, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(n_out),
+        )
+        self.shortcut = nn.Sequential(
+            nn.Conv2d(n_in, n_out, kernel_size=1, stride=2, bias=False), nn.BatchNorm2d(n_out)
+        )
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.residual(features) + self.shortcut(features))
+
+
+class SmallResNet(nn.Module):
+    """Stem, two residual blocks, mean and centre of the last map, one linear layer.
+
+    The mean over the map says what is in the stamp, the features at its centre say whether it is there
+    that the source lies; averaging alone would forget where things are.
+
+    Parameters
+    ----------
+    n_channels : `int`
+        Channels of the input.
+    options : `SmallResNetOptions`
+        Width and dropout.
+    """
+
+    def __init__(self, n_channels: int, options: SmallResNetOptions) -> None:
+        super().__init__()
+        width = options.width
+        self.stem = nn.Sequential(
+            nn.Conv2d(n_channels, width, kernel_size=5, stride=2, padding=2, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+        )
+        self.blocks = nn.Sequential(_Block(width, width), _Block(width, 2 * width))
+        self.dropout = nn.Dropout(options.dropout)
+        self.output = nn.Linear(4 * width, 1)
+
+    def forward(self, stamps: torch.Tensor) -> torch.Tensor:
+        """Return one logit per stamp.
+
+        Parameters
+        ----------
+        stamps : `torch.Tensor`, (N, C, S, S), float32
+            Network inputs; any S >= 21.
+
+        Returns
+        -------
+        logits : `torch.Tensor`, (N,)
+            Larger is more like an injection.
+        """
+        features = self.blocks(self.stem(stamps))
+        size = features.shape[-1]
+        centre = slice((size - 1) // 2, size // 2 + 1)
+        pooled = [features.mean((2, 3)), features[:, :, centre, centre].mean((2, 3))]
+        logits: torch.Tensor = self.output(self.dropout(torch.cat(pooled, dim=1)))
+        return logits.squeeze(1)
+
+
+def build(n_channels: int, options: SmallResNetOptions) -> nn.Module:
+    """Make the network with fresh weights."""
+    return SmallResNet(n_channels, options)

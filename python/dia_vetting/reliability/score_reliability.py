@@ -1,0 +1,142 @@
+"""The task that gives every DIA source of a detector its reliability."""
+
+__all__ = ["ScoreReliabilityConfig", "ScoreReliabilityConnections", "ScoreReliabilityTask"]
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import lsst.pipe.base.connectionTypes as cT
+import numpy as np
+from astropy.table import Table
+from lsst.pex.config import RangeField
+from lsst.pipe.base import (
+    NoWorkFound,
+    PipelineTask,
+    PipelineTaskConfig,
+    PipelineTaskConnections,
+    Struct,
+)
+
+from .schemas import DIA_SOURCE_CUTOUT, DIA_SOURCE_VETTING
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+_DETECTOR = ("instrument", "visit", "detector")
+_KEPT = ("diaSourceId", "visit", "detector", "band", "ra", "dec", "snr")
+
+
+class ScoreReliabilityConnections(
+    PipelineTaskConnections,
+    dimensions=_DETECTOR,
+    defaultTemplates={"cutoutType": "dia_source_cutout", "modelName": ""},
+):
+    """Cutouts of a detector and a model in, a score per DIA source out.
+
+    The model is a regular input, so that one quantum graph can train and score. ``modelName`` is the prefix
+    that `.train_reliability.TrainReliabilityConnections` has.
+    """
+
+    cutouts = cT.Input(
+        doc="Stamps of every DIA source, raw pixels.",
+        name="{cutoutType}",
+        storageClass="ArrowAstropy",
+        dimensions=_DETECTOR,
+    )
+    model = cT.Input(
+        doc="Networks, one per fold, with their model card.",
+        name="{modelName}reliability_model",
+        storageClass="ArrowTable",
+        dimensions=("instrument",),
+    )
+    vetting = cT.Output(
+        doc="Reliability of every DIA source.",
+        name="{modelName}dia_source_vetting",
+        storageClass="ArrowAstropy",
+        dimensions=_DETECTOR,
+    )
+    vettingSchema = cT.InitOutput(
+        doc="Columns of the table of scores.",
+        name="{modelName}dia_source_vetting_schema",
+        storageClass="ArrowAstropy",
+    )
+
+
+class ScoreReliabilityConfig(PipelineTaskConfig, pipelineConnections=ScoreReliabilityConnections):
+    """Configuration of `ScoreReliabilityTask`."""
+
+    threads = RangeField[int](
+        doc="Torch threads; 0 leaves what OMP_NUM_THREADS says. The last digits of a score depend on it.",
+        default=0,
+        min=0,
+    )
+
+
+class ScoreReliabilityTask(PipelineTask):
+    """Score DIA sources, out of fold where their sky was trained on (see `.scoring`)."""
+
+    ConfigClass = ScoreReliabilityConfig
+    _DefaultName = "scoreReliability"
+    config: ScoreReliabilityConfig
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.vettingSchema = DIA_SOURCE_VETTING.describe()
+
+    def run(self, cutouts: Table, model: "pa.Table") -> Struct:
+        """Score.
+
+        Parameters
+        ----------
+        cutouts : `astropy.table.Table`
+            In `DIA_SOURCE_CUTOUT`'s schema.
+        model : `pyarrow.Table`
+            In the format of `.model_dataset`.
+
+        Returns
+        -------
+        result : `lsst.pipe.base.Struct`
+            ``vetting``: `astropy.table.Table` in `DIA_SOURCE_VETTING`'s schema, rows as in ``cutouts``.
+
+        Raises
+        ------
+        lsst.pipe.base.NoWorkFound
+            If there is no DIA source.
+        ModelCardError, NewerFormatError, TensorError, ContentHashError
+            If the model cannot be read.
+        InputLayoutError, UnknownArchitectureError, UnknownOptionError
+            If this version of the package cannot run the model.
+        TableSchemaError, InjectionLeakError, StampSizeError
+            If the cutouts cannot be used.
+        """
+        names = self.config.connections
+        DIA_SOURCE_CUTOUT.check(cutouts, names.cutoutType)
+        if not len(cutouts):
+            raise NoWorkFound(f"{names.cutoutType}: there is no DIA source to score.")
+        from .model_dataset import from_table
+        from .scoring import load_networks, score_cutouts
+        from .training import deterministic_torch
+
+        source = f"{names.modelName}reliability_model"
+        trained = from_table(model, source)
+        with deterministic_torch(trained.card.seed, self.config.threads):
+            networks = load_networks(trained, source)
+            scores = score_cutouts(trained, cutouts, networks, names.cutoutType)
+        self._count(scores.reason)
+        kept = {name: cutouts[name] for name in _KEPT}
+        own = {
+            "reliability": scores.reliability,
+            "reliability_err": scores.reliability_err,
+            "ood": np.full(len(cutouts), np.nan),
+            "fold": scores.fold,
+            "version": np.full(len(cutouts), trained.card.version),
+            "reason": scores.reason,
+        }
+        meta = {"model_content_hash": trained.card.content_hash, "architecture": trained.card.architecture}
+        return Struct(vetting=DIA_SOURCE_VETTING.build(kept | own, meta))
+
+    def _count(self, reason: np.ndarray[tuple[int], np.dtype[np.str_]]) -> None:
+        counts = Counter(str(text) or "scored" for text in reason)
+        for text, count in counts.items():
+            self.metadata[text.replace(" ", "_")] = count
+        self.log.info("DIA sources: %s.", ", ".join(f"{n} {text}" for text, n in sorted(counts.items())))

@@ -1,0 +1,255 @@
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import yaml
+from dia_vetting.errors import TableSchemaError
+from dia_vetting.reliability.evaluate_reliability import EvaluateReliabilityTask
+from dia_vetting.reliability.evaluation import COMPARISONS, SELECTIONS, EvaluationSettings, evaluate
+from dia_vetting.reliability.evaluation_rows import MissingIdError, join_rows, positions_of
+from dia_vetting.reliability.examples import choose_examples, gather_examples
+from dia_vetting.reliability.model_dataset import ModelCard, ReliabilityModel, to_table
+from dia_vetting.reliability.schemas import RELIABILITY_CURVE, RELIABILITY_TRUTH
+from dia_vetting.tables import stack_tables
+from evaluation_samples import make_detector
+from lsst.daf.butler import Config, DatasetType
+from lsst.daf.butler.tests import makeTestCollection, makeTestRepo
+from lsst.pipe.base import NoWorkFound
+from lsst.pipe.base.testUtils import makeQuantum, runTestQuantum
+
+VISITS = (1, 2, 3)
+THRESHOLDS = {"fixed": 0.5, "model": 0.7}
+
+
+def make_task(**config):
+    settings = EvaluateReliabilityTask.ConfigClass()
+    settings.replicates = 100
+    for name, value in config.items():
+        setattr(settings, name, value)
+    settings.validate()
+    return EvaluateReliabilityTask(config=settings)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return stack_tables([join_rows(make_detector(visit)) for visit in VISITS], RELIABILITY_TRUTH)
+
+
+@pytest.fixture(scope="module")
+def evaluated(rows):
+    return evaluate(rows, EvaluationSettings(THRESHOLDS, replicates=100))
+
+
+def test_rows_join_by_id_whatever_the_order(rows):
+    assert len(rows) == 900
+    inputs = make_detector(1)
+    by_id = dict(zip(inputs.scores["diaSourceId"], inputs.scores["reliability"], strict=True))
+    for row in rows[rows["visit"] == 1]:
+        np.testing.assert_equal(row["reliability"], np.float32(by_id[row["diaSourceId"]]))
+    hidden = rows["truth_class"] == "hidden"
+    assert hidden.sum() > 20
+    assert (rows["truth_id"][hidden] > 0).all()
+    assert set(rows["cause"][rows["truth_class"] == "artefact"]) == {"cosmic_ray", "noise"}
+
+
+def test_source_without_a_score_is_kept_as_unscored():
+    inputs = make_detector(1)
+    rows = join_rows(dataclasses.replace(inputs, scores=inputs.scores[:100]))
+    assert len(rows) == 300
+    assert np.isfinite(rows["reliability"]).sum() <= 100
+
+
+def test_ids_twice_or_missing_are_refused():
+    inputs = make_detector(1)
+    with pytest.raises(MissingIdError, match=r"dia_source_detector of visit 1, detector 3.*without a row"):
+        join_rows(dataclasses.replace(inputs, dia_sources=inputs.dia_sources[:10]))
+    with pytest.raises(MissingIdError, match="twice"):
+        positions_of([1], [2, 2], "here")
+    np.testing.assert_array_equal(positions_of([5, 9, 1], [9, 5], "here"), [1, 0, -1])
+    np.testing.assert_array_equal(positions_of([5], [], "here"), [-1])
+
+
+def test_metrics_are_those_of_the_rows(rows, evaluated):
+    metrics, _ = evaluated
+    assert set(metrics["comparisons"]) == set(COMPARISONS)
+    state, truth, score = (np.asarray(rows[c]) for c in ("state", "truth_class", "reliability"))
+    member = np.isfinite(score) & (state != "masked") & (state != "ambiguous")
+    real, called = truth != "artefact", score >= 0.5
+    figures = metrics["comparisons"]["real_vs_artefact"]["all"]
+    at = figures["at_threshold"]["fixed"]
+    assert at["confusion"]["tp"] == (member & real & called).sum()
+    assert at["precision"]["value"] == (member & real & called).sum() / (member & called).sum()
+    assert figures["n_positive"] + figures["n_negative"] == member.sum()
+    loud = metrics["comparisons"]["injected_vs_unlabelled"]["snr8"]
+    assert loud["n_positive"] == (member & (state == "injected") & (rows["snr"] >= 8)).sum()
+    assert set(SELECTIONS) < set(metrics["comparisons"]["real_vs_artefact"])
+    # Hidden real sources among the unlabelled cost purity by the labels, not by the truth.
+    headline = metrics["headline"]
+    by_label = headline["injected_vs_unlabelled"]["purity_snr6_fixed"]["value"]
+    assert by_label < headline["real_vs_artefact"]["purity_snr6_fixed"]["value"]
+    counts = metrics["counts"]
+    assert counts["sources"] == 900
+    assert counts["scored"] == 900 - 4 * len(VISITS)
+    assert sum(counts["state"].values()) == sum(counts["truth_class"].values()) == 900
+    assert sum(counts["cause"].values()) == counts["truth_class"]["artefact"]
+
+
+def test_metrics_are_plain_and_survive_yaml(evaluated):
+    text = yaml.safe_dump(evaluated[0])
+    assert "&id" not in text
+    assert yaml.safe_dump(yaml.safe_load(text)) == text
+
+
+def test_every_interval_holds_its_value(evaluated):
+    def figures(node):
+        if isinstance(node, dict) and set(node) == {"value", "low", "high"}:
+            yield node
+        elif isinstance(node, dict):
+            for child in node.values():
+                yield from figures(child)
+
+    found = list(figures(evaluated[0]))
+    assert len(found) > 100
+    for figure in found:
+        assert math.isnan(figure["value"]) or figure["low"] <= figure["value"] <= figure["high"], figure
+
+
+def test_curves(evaluated):
+    curves = RELIABILITY_CURVE.check(evaluated[1])
+    assert set(curves["curve"]) == {"roc", "precision_recall", "completeness_snr", "purity_snr"}
+    roc = curves[(curves["curve"] == "roc") & (curves["comparison"] == "real_vs_artefact")]
+    assert (np.diff(roc["x"]) > 0).all()
+    assert (np.diff(roc["y"]) >= 0).all()
+    snr = curves[curves["curve"] == "purity_snr"]
+    assert set(snr["threshold"]) == {0.5, 0.7}
+    defined = np.isfinite(snr["y"])
+    assert ((snr["y_low"] <= snr["y"]) & (snr["y"] <= snr["y_high"]))[defined].all()
+
+
+def test_same_seed_same_figures(rows, evaluated):
+    again = evaluate(rows, EvaluationSettings(THRESHOLDS, replicates=100))
+    assert repr(again[0]) == repr(evaluated[0])
+    other = evaluate(rows, EvaluationSettings(THRESHOLDS, replicates=100, seed=1))
+    assert repr(other[0]["headline"]) != repr(evaluated[0]["headline"])
+
+
+def test_examples_are_the_extremes_and_read_only_what_is_needed(rows):
+    chosen = choose_examples(rows, 2)
+    highest = chosen["Unlabelled, highest scores"]
+    unlabelled = rows[(rows["state"] == "unlabelled") & np.isfinite(rows["reliability"])]
+    np.testing.assert_allclose(highest["reliability"], np.sort(unlabelled["reliability"])[::-1][:2])
+    detectors = {(visit, 3): make_detector(visit).cutouts for visit in VISITS}
+    needed = {(int(row["visit"]), 3) for table in chosen.values() for row in table}
+    examples = gather_examples(chosen, {key: detectors[key] for key in needed})
+    for kind, table in chosen.items():
+        for row, example in zip(table, examples[kind], strict=True):
+            np.testing.assert_allclose(example.difference, row["snr"] * 10, rtol=1e-6)
+            assert f"{row['reliability']:.3f}" in example.caption
+
+
+def test_run_without_truth():
+    task = make_task(doTruth=False, doModelThreshold=False)
+    result = task.run([make_detector(visit, known=False) for visit in VISITS], {"fixed": 0.5})
+    assert set(result.metrics["comparisons"]) == {"injected_vs_unlabelled"}
+    assert not hasattr(result, "truth")
+    assert "truth_class" not in result.metrics["counts"]
+
+
+def test_nothing_to_evaluate():
+    inputs = make_detector(1)
+    inputs.scores["reliability"] = np.nan
+    with pytest.raises(NoWorkFound, match="1 detectors has a score"):
+        make_task().run([inputs], THRESHOLDS)
+    with pytest.raises(NoWorkFound):
+        make_task().run([], THRESHOLDS)
+
+
+def test_bad_table_names_its_detector():
+    inputs = make_detector(1)
+    inputs.labels.remove_column("state")
+    with pytest.raises(TableSchemaError, match=r"dia_source_label of visit 1, detector 3.*'state'"):
+        make_task().run([inputs], THRESHOLDS)
+
+
+def test_connections_follow_the_configuration():
+    config = EvaluateReliabilityTask.ConfigClass()
+    config.doTruth = config.doModelThreshold = False
+    connections = config.connections.ConnectionsClass(config=config)
+    names = set(connections.inputs) | set(connections.outputs) | set(connections.initOutputs)
+    assert not [name for name in names if "ruth" in name]
+    assert connections.inputs == {"labels", "scores", "cutouts"}
+
+
+def make_model():
+    tensors = [{"weight": np.zeros(2, np.float32)}] * 2
+    card = ModelCard(
+        architecture="small_resnet",
+        options={},
+        layout="test",
+        channels=("difference",),
+        stamp_size=30,
+        min_valid_fraction=0.2,
+        instrument="Test",
+        seed=0,
+        nside=4096,
+        n_folds=2,
+        settings={},
+        label_counts={},
+        class_prior=0.5,
+        epochs=(1, 1),
+        selection_fpr=0.05,
+        thresholds=(0.6, 0.8),
+        metrics={},
+        software={},
+    )
+    return to_table(ReliabilityModel(card, tensors, np.zeros(1, np.int64)))
+
+
+def register(butler, connections):
+    for name in connections.inputs | connections.outputs:
+        connection = getattr(connections, name)
+        dimensions = butler.dimensions.conform(connection.dimensions)
+        butler.registry.registerDatasetType(DatasetType(connection.name, dimensions, connection.storageClass))
+
+
+def put_inputs(butler):
+    butler.put(make_model(), "reliability_model", instrument="Test")
+    butler.put(make_detector(1).truth.objects, "sim_truth_object", skymap="sky", tract=0)
+    for visit in VISITS:
+        inputs = make_detector(visit)
+        tables = {
+            "dia_source_label": inputs.labels,
+            "dia_source_vetting": inputs.scores,
+            "dia_source_cutout": inputs.cutouts(),
+            "dia_source_detector": inputs.dia_sources,
+            "sim_truth_source": inputs.truth.sources,
+            "sim_truth_artefact": inputs.truth.artefacts,
+        }
+        for name, table in tables.items():
+            butler.put(table, name, instrument="Test", visit=visit, detector=3)
+
+
+def test_in_a_butler(tmp_path):
+    ids = {"instrument": ["Test"], "visit": list(VISITS), "detector": [3], "skymap": ["sky"], "tract": [0]}
+    on_disk = Config({"datastore": {"cls": "lsst.daf.butler.datastores.fileDatastore.FileDatastore"}})
+    butler = makeTestCollection(makeTestRepo(str(tmp_path), ids, config=on_disk))
+    task = make_task()
+    connections = task.config.ConnectionsClass(config=task.config)
+    register(butler, connections)
+    put_inputs(butler)
+    detectors = [{"instrument": "Test", "visit": visit, "detector": 3} for visit in VISITS]
+    instrument, tract = {"instrument": "Test"}, {"skymap": "sky", "tract": 0}
+    io = dict.fromkeys(connections.inputs, detectors) | dict.fromkeys(connections.outputs, instrument)
+    io |= {"model": instrument, "truthObjects": [tract]}
+    runTestQuantum(task, butler, makeQuantum(task, butler, instrument, io), mockRun=False)
+    metrics = butler.get("reliability_metrics", instrument)
+    assert metrics["thresholds"]["fixed"] == 0.5
+    np.testing.assert_allclose(metrics["thresholds"]["model"], 0.7)
+    assert task.metadata["n_detectors"] == 3
+    RELIABILITY_CURVE.check(butler.get("reliability_curve", instrument))
+    truth = RELIABILITY_TRUTH.check(butler.get("reliability_truth", instrument))
+    assert len(truth) == 900
+    for plot in ("confusion", "score_histogram", "roc_pr", "snr", "triplets"):
+        path = butler.getURI(f"reliability_{plot}_plot", instrument).ospath
+        assert open(path, "rb").read(8) == b"\x89PNG\r\n\x1a\n"

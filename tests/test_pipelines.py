@@ -1,0 +1,99 @@
+"""Every pipeline file becomes a graph, and reads from outside just what it should."""
+
+from pathlib import Path
+
+import pytest
+from lsst.pipe.base import Pipeline, PipelineGraph
+
+ROOT = Path(__file__).parents[1] / "pipelines"
+FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.yaml"))
+TRUTH = {"sim_truth_object", "sim_truth_source", "sim_truth_artefact"}
+SURVEY = {"visit_image", "template_visit_image", "tract_geometry"}
+
+OVERALL_INPUTS = {
+    "Embedded/vetting.yaml": SURVEY | TRUTH,
+    "Embedded/decam.yaml": SURVEY | {"reliability_model"},
+    "_ingredients/injection.yaml": {"object", "visit_image"},
+    "_ingredients/embedded.yaml": SURVEY | {"transient_epoch"},
+    "_ingredients/vetting.yaml": {
+        "difference_image",
+        "injected_visit_image",
+        "template_detector",
+        "dia_source_detector",
+        "injected_visit_image_catalog",
+    },
+}
+
+
+def load(name: str, subset: str = "") -> PipelineGraph:
+    graph = Pipeline.from_uri(f"{ROOT / name}{subset}").to_graph()
+    graph.resolve(visualization_only=True)
+    return graph
+
+
+def overall_inputs(graph: PipelineGraph) -> set[str]:
+    return {name for name, _ in graph.iter_overall_inputs()}
+
+
+def test_every_file_is_listed() -> None:
+    assert set(FILES) == set(OVERALL_INPUTS)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_overall_inputs(name: str) -> None:
+    assert overall_inputs(load(name)) == OVERALL_INPUTS[name]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_file_names_an_instrument(name: str) -> None:
+    assert "instrument:" not in (ROOT / name).read_text()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_only_evaluation_reads_the_truth(name: str) -> None:
+    graph = load(name)
+    for dataset in graph.dataset_types:
+        if dataset.startswith("sim_truth"):
+            readers = {edge.task_label for edge in graph.consuming_edges_of(dataset)}
+            assert all(label.startswith("evaluate") for label in readers), (dataset, readers)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("Embedded")])
+def test_every_task_is_in_a_subset(name: str) -> None:
+    graph = load(name)
+    assert set(graph.tasks) == set().union(*(set(s) for s in graph.task_subsets.values()))
+
+
+def test_every_table_has_its_schema_as_an_init_output() -> None:
+    graph = load("Embedded/vetting.yaml")
+    init_outputs = {
+        edge.parent_dataset_type_name for t in graph.tasks.values() for edge in t.init.iter_all_outputs()
+    }
+    for name in (
+        "host_galaxy",
+        "transient_epoch",
+        "dia_source_cutout",
+        "dia_source_label",
+        "dia_source_vetting",
+    ):
+        assert f"{name}_schema" in init_outputs
+
+
+def test_subsets_chain_without_gaps() -> None:
+    """What a subset reads is made by an earlier one, or is an overall input."""
+    order = [
+        "template",
+        "injection-catalogs",
+        "injection-pixels",
+        "differencing",
+        "association",
+        "vetting-prepare",
+        "vetting-train",
+        "vetting-score",
+        "vetting-evaluate",
+    ]
+    made = OVERALL_INPUTS["Embedded/vetting.yaml"].copy()
+    for subset in order:
+        graph = load("Embedded/vetting.yaml", f"#{subset}")
+        assert overall_inputs(graph) <= made, subset
+        made |= set(graph.dataset_types)
