@@ -98,6 +98,13 @@ def test_nothing_known_is_noise_and_flags_explain_the_rest():
     assert list(classes.cause) == ["template_defect", "masked_pixels", "noise"]
 
 
+def test_negative_source_with_flux_in_the_template_is_its_defect():
+    sources = make_sources([1, 2, 3], [5, 5, 5], [-1000, -1000, 1000])
+    sources["templateFlux"], sources["templateFluxErr"] = [1000.0, np.nan, 1000.0], [10.0, 10.0, 10.0]
+    classes = classify_sources(sources, make_labels(3), make_truth())
+    assert list(classes.cause) == ["template_defect", "noise", "noise"]
+
+
 def test_strong_defect_beside_an_injection_is_no_ambiguity():
     truth = make_truth(artefacts=[("cosmic_ray", (10, 14, 10, 14), 30)])
     classes = classify_sources(make_sources([12, 40], [12, 12]), make_labels(2, 0, [3, 3]), truth)

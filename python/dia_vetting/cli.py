@@ -67,3 +67,33 @@ def make_survey_command(
     summary.table().pprint(max_lines=-1, max_width=-1)
     images = ", ".join(f"{number} {name}" for name, number in sorted(summary.images.items()))
     click.echo(f"{images} in {repo}, collection {summary.chain} ({summary.made} made now).")
+
+
+@main.command("ingest-decam", cls=_Command)
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("repo", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--templates",
+    default=1,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Visits per band that become templates: the least noisy of those that cover the field.",
+)
+@click.pass_context
+def ingest_decam_command(context: click.Context, folder: Path, repo: Path, templates: int) -> None:
+    """Read the DECam exposures in FOLDER into the butler repository REPO, which is made if it is absent.
+
+    FOLDER holds image, data-quality and weight files of the NOIRLab Community Pipeline (ooi, ood, oow; .fits,
+    .fits.fz or .fits.gz). Files that cannot be used are named, the others go on, and the exit code is 1.
+    """
+    from .embedded.ingest_decam import ingest_decam
+
+    summary = ingest_decam(folder, repo, templates)
+    summary.calibration.pprint(max_lines=-1, max_width=-1)
+    total = len(summary.calibration)
+    click.echo(f"{total} images in {repo}, collection {summary.chain} ({summary.made} made now).")
+    if summary.errors:
+        for error in summary.errors:
+            click.echo(f"Left out: {error}", err=True)
+        click.echo(f"{len(summary.errors)} files or exposures were left out.", err=True)
+        context.exit(1)

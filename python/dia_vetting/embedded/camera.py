@@ -1,4 +1,4 @@
-"""The detector that a `lsst.images.VisitImage` needs: a rectangle somewhere in a distortion-free focal plane."""
+"""The detector that a `lsst.images.VisitImage` needs: a rectangle in a focal plane without distortion."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class _Lines:
 
 
 @functools.lru_cache(maxsize=32)
-def _frame_set(detector: int, size: tuple[int, int], centre: tuple[float, float], pixel: float, scale: float) -> str:
+def _frame_set(
+    detector: int, size: tuple[int, int], centre: tuple[float, float], pixel: float, scale: float
+) -> str:
     """Return the native text of the AST FrameSet that lsst.images reads its camera geometry from."""
     from starlink import Ast
 
@@ -80,7 +82,9 @@ def make_detector(
         Not rotated, without distortion: the image's WCS has that.
     """
     size = (bbox.x.size, bbox.y.size)
-    text = _frame_set(detector, size, (float(centre[0]), float(centre[1])), float(pixel_size), float(pixel_scale))
+    text = _frame_set(
+        detector, size, (float(centre[0]), float(centre[1])), float(pixel_size), float(pixel_scale)
+    )
     frames = CameraFrameSetSerializationModel(instrument=instrument, ast=text).deserialize(None)  # type: ignore[arg-type]
     attributes = DetectorAttributes(
         name=name,

@@ -66,7 +66,9 @@ class EmbeddedInstrument(Instrument):
                 update=update,
             )
             registry.syncDimensionData(
-                "visit_system", {"instrument": self.name, "id": ONE_TO_ONE, "name": "one-to-one"}, update=update
+                "visit_system",
+                {"instrument": self.name, "id": ONE_TO_ONE, "name": "one-to-one"},
+                update=update,
             )
             for band, physical_filter in self.filters.items():
                 row = {"instrument": self.name, "name": physical_filter, "band": band.lower()}
@@ -117,7 +119,7 @@ class DECam(EmbeddedInstrument):
 
     name: ClassVar[str] = "DECam"
     filters: ClassVar[dict[str, str]] = _DECAM_FILTERS
-    detectors: ClassVar[dict[int, str]] = {n: name for n, name in enumerate(_DECAM_DETECTORS, start=1)}
+    detectors: ClassVar[dict[int, str]] = dict(enumerate(_DECAM_DETECTORS, start=1))
 
 
 def instrument_class(name: str) -> type[EmbeddedInstrument]:

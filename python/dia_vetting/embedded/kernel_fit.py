@@ -150,13 +150,14 @@ def psf_stamps(
     images = _resized(convolved.kernel_images(x, y), wide)
     design[:, :-1] = basis.convolve_stamps(images).reshape(count, basis.size, -1)
     stars = _resized(target.kernel_images(x, y), side).reshape(count, -1)
-    # Whatever the kernel sum a_0 is: sum_k a_k B_k * P = a_0 P_target.
-    design[:, 0] -= stars
     level = (stars**2).sum(axis=1, keepdims=True) / snr**2
+    # The shape alone: sum_{k>0} a_k B_k * P = a_0 (P_target - B_0 * P). The kernel sum a_0 is left to the
+    # candidates, and put in by `solve_kernel`.
+    stars -= design[:, 0]
+    design[:, 0] = 0.0
     variance = np.broadcast_to(level, stars.shape).astype(np.float32)
-    return Stamps(
-        design, np.zeros_like(stars), variance, np.zeros_like(stars), chebyshev_terms(x, y, order, box)
-    )
+    terms = chebyshev_terms(x, y, order, box)
+    return Stamps(design, stars, variance, np.zeros_like(stars), terms)
 
 
 def _resized(stamps: F64, side: int) -> F32:
@@ -234,10 +235,24 @@ def _point_excess(residuals: F32, variance: F32, side: int, sigma: float) -> F64
     return np.asarray(np.max(np.abs(score) / np.sqrt(np.maximum(noise, 1e-30)), axis=(1, 2)), np.float64)
 
 
+def _flux_ratio(stamps: Stamps, side: int) -> float:
+    """First guess of the kernel sum: median ratio of the fluxes in the stamps, above their borders."""
+
+    def flux(values: F32) -> F32:
+        square = values.reshape(-1, side, side)
+        border = np.concatenate([square[:, 0], square[:, -1], square[:, :, 0], square[:, :, -1]], axis=1)
+        return np.asarray((square - np.median(border, axis=1)[:, None, None]).sum(axis=(1, 2)))
+
+    before, after = flux(stamps.design[:, 0]), flux(stamps.target)
+    bright = before >= np.median(before)
+    ratio = float(np.median(after[bright] / np.maximum(before[bright], 1e-30)))
+    return ratio if 0.05 < ratio < 20.0 else 1.0
+
+
 def solve_kernel(
     stamps: Stamps, prior: Stamps, basis: KernelBasis, order: int, scale_order: int, background_order: int,
     psf_sigma: float, gain: float, jitter: float = 0.03, fraction: float = 0.01, clip: float = 3.0,
-    iterations: int = 4,
+    iterations: int = 5,
 ) -> KernelSolution:  # fmt: skip
     """Solve for the kernel, rejecting candidates that do not fit.
 
@@ -272,17 +287,19 @@ def solve_kernel(
     images = basis.images().reshape(basis.size, -1)
     overlap = images @ images.T
     keep = np.ones(len(stamps.target), bool)
-    model = stamps.design[:, 0] * np.float32(1.0)
+    kernel_sum = _flux_ratio(stamps, side)
+    model = stamps.design[:, 0] * np.float32(kernel_sum)
     variance = _total_variance(stamps, gain, model, side, jitter, fraction)
     prior_gram, prior_right = _normal_equations(prior, (1 / prior.variance).astype(np.float32), overlap)
     for _ in range(iterations):
         gram, right = _normal_equations(stamps, (1.0 / variance).astype(np.float32), overlap)
         coefficients = _solve(
             np.concatenate([gram[keep], prior_gram]),
-            np.concatenate([right[keep], prior_right]),
+            np.concatenate([right[keep], kernel_sum * prior_right]),
             np.concatenate([stamps.terms[keep], prior.terms]),
             free,
         )
+        kernel_sum = float(coefficients[0, 0])
         local = (stamps.terms @ coefficients.T).astype(np.float32)
         model = np.einsum("nb,nbp->np", local, stamps.design)
         residuals = stamps.target - model

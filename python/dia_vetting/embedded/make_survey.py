@@ -8,18 +8,17 @@ import collections
 import dataclasses
 import logging
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from concurrent.futures import FIRST_COMPLETED
+from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import astropy.units as u
 import numpy as np
+from astro_metadata_translator import ObservationInfo, makeObservationInfo
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from astropy.time import Time
-from astro_metadata_translator import ObservationInfo, makeObservationInfo
 from lsst.daf.butler import Butler
 from lsst.images import Box, VisitImage
 from threadpoolctl import threadpool_limits
@@ -186,7 +185,11 @@ def _geometry(config: SurveyConfig) -> TractGeometry:
 
 
 def _register(
-    butler: Butler, instrument: EmbeddedInstrument, config: SurveyConfig, visits: list[Visit], summary: SurveySummary
+    butler: Butler,
+    instrument: EmbeddedInstrument,
+    config: SurveyConfig,
+    visits: list[Visit],
+    summary: SurveySummary,
 ) -> None:
     for detector in config.detectors:
         instrument.register_detector(butler.registry, detector, _detector_name(detector))

@@ -32,6 +32,7 @@ _DEGREE = 10
 _ITERATIONS = 4
 _FIRST_SPREAD = 0.1
 """Standard deviation of the coefficients before the stars are heard."""
+_PINNED = 1e8
 
 
 class PsfKind(enum.StrEnum):
@@ -130,22 +131,34 @@ def fit_psf(planes: Planes, config: PsfFitConfig | None = None) -> PsfFit:
     box = (0.0, planes.shape[1] - 1.0, 0.0, planes.shape[0] - 1.0)
     size = config.stamp_size or _stamp_size(stars, config)
     if not len(stars):
-        psf = _constant(Moffat.round(config.default_fwhm).stamp(size), box)
-        return _finished(psf, PsfKind.DEFAULT, stars, np.zeros(0, bool), 0.0)
+        return _default(config.default_fwhm, size, box)
     stamps = star_stamps(planes, stars, size)
     stack = np.nan_to_num(np.nanmedian(stamps.centred(), axis=0))
     if len(stars) < 3:
-        return _few(stamps, stars, fit_moffat(stack, stamps.sigma), box)
+        return _few(fit_moffat(stack, stamps.sigma), stamps, box)
     series = PsfSeries(fit_moffat(stack, stamps.sigma, _BETA), _DEGREE)
-    return _fit_series(series, stamps, stars, config.order, box)
+    return _fit_series(series, stamps, config.order, box)
+
+
+def _default(fwhm: float, size: int, box: Box) -> PsfFit:
+    psf, none = _constant(Moffat.round(fwhm).stamp(size), box), np.zeros(0)
+    return PsfFit(psf, PsfKind.DEFAULT, none, none, none, none, 0, _fwhm(psf), 0.0)
 
 
 def _finished(
-    psf: PolynomialPsf, kind: PsfKind, stars: Stars, good: NDArray[np.bool_], residual: float
+    series: _Series, kind: PsfKind, stamps: StarStamps, good: NDArray[np.bool_], tried: int
 ) -> PsfFit:
-    middle = (psf.box[1] / 2.0, psf.box[3] / 2.0)
-    fwhm = float(psf.fwhm(*middle)[0])
-    return PsfFit(psf, kind, stars.x[good], stars.y[good], len(stars), fwhm, residual)
+    psf, stamps = _evaluated(series, stamps), stamps[good]
+    model = series.seen(stamps)
+    total = model.sum(axis=(1, 2))
+    information = (stamps.usable * model**2 / stamps.noise_variance(model)).sum(axis=(1, 2))
+    error = total / np.sqrt(np.maximum(information, 1e-300))
+    residual = _residual(stamps, model)
+    return PsfFit(psf, kind, stamps.x, stamps.y, stamps.flux * total, error, tried, _fwhm(psf), residual)
+
+
+def _fwhm(psf: PolynomialPsf) -> float:
+    return float(psf.fwhm(psf.box[1] / 2.0, psf.box[3] / 2.0)[0])
 
 
 def _constant(stamp: F64, box: Box) -> PolynomialPsf:
@@ -157,12 +170,11 @@ def _stamp_size(stars: Stars, config: PsfFitConfig) -> int:
     return 2 * int(np.clip(np.ceil(3.5 * fwhm), 10, 25)) + 1
 
 
-def _few(stamps: StarStamps, stars: Stars, moffat: Moffat, box: Box) -> PsfFit:
+def _few(moffat: Moffat, stamps: StarStamps, box: Box) -> PsfFit:
     series = _Series(PsfSeries(moffat, 0), np.ones((1, 1)), 0, box)
     for _ in range(3):
-        stamps = _measured(stamps, series)
-    psf = _constant(moffat.stamp(stamps.size), box)
-    return _finished(psf, PsfKind.MOFFAT, stars, stamps.flux > 0, _residual(stamps, series))
+        stamps = _measured(stamps, series.seen(stamps))
+    return _finished(series, PsfKind.MOFFAT, stamps, np.ones(len(stamps), bool), len(stamps))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,55 +194,46 @@ class _Series:
         local = self.terms(stamps.x, stamps.y) @ self.coefficients
         return np.asarray((local[:, None, :] @ images).reshape(stamps.data.shape))
 
-
-@dataclasses.dataclass(frozen=True)
-class _Equations:
-    """Normal equations of the series at each star: matrix [N, K, K], right-hand side [N, K], and how the
-    star's flux, x, y, background follow from the pixels' residuals and the basis: [N, 4], [N, 4, K]."""
-
-    matrix: F64
-    right: F64
-    step: F64
-    response: F64
+    def seen(self, stamps: StarStamps) -> F64:
+        """Return the stars of unit flux, [N, S, S]."""
+        return self.model(stamps, self.basis.images(stamps.size, stamps.dx, stamps.dy))
 
 
-def _equations(stamps: StarStamps, model: F64, images: F64) -> _Equations:
-    """Set up the least squares of each star, its own four unknowns eliminated (Schur complement)."""
+def _equations(stamps: StarStamps, model: F64, images: F64) -> tuple[F64, F64]:
+    """Return the normal equations of the series at each star: matrix [N, K, K] and right-hand side [N, K].
+
+    The star's own four unknowns are eliminated (Schur complement).
+    """
     n = len(stamps)
-    weight = stamps.weight(model).reshape(n, -1)
+    weight = stamps.weight(model).reshape(n, 1, -1)
     images = images * stamps.flux[:, None, None]
-    own = stamps.nuisance(model)
-    weighted = (own * weight[:, :, None]).transpose(0, 2, 1)
-    residual = stamps.residual(model).reshape(n, -1)
-    inverse = _inverse(weighted @ own)
-    response = inverse @ (weighted @ images.transpose(0, 2, 1))
-    step = (inverse @ (weighted @ residual[:, :, None]))[:, :, 0]
-    heavy = images * weight[:, None, :]
-    matrix = heavy @ images.transpose(0, 2, 1) - (heavy @ own) @ response
-    right = (heavy @ residual[:, :, None] - (heavy @ own) @ step[:, :, None])[:, :, 0]
-    return _Equations(matrix, right, step, response)
+    own, residual = stamps.nuisance(model), stamps.residual(model).reshape(n, -1, 1)
+    heavy, own_heavy = images * weight, own.transpose(0, 2, 1) * weight
+    inverse, mixed = _inverse(own_heavy @ own), heavy @ own
+    matrix = heavy @ images.transpose(0, 2, 1) - mixed @ inverse @ mixed.transpose(0, 2, 1)
+    right = heavy @ residual - mixed @ inverse @ (own_heavy @ residual)
+    return matrix, right[:, :, 0]
 
 
 def _inverse(matrix: F64) -> F64:
     """Invert symmetric positive matrices, [N, 4, 4], after scaling them to a unit diagonal."""
-    scale = np.sqrt(np.maximum(np.einsum("nii->ni", matrix), 1e-300))
+    scale = np.sqrt(np.maximum(np.einsum("nii->ni", matrix), 1e-60))
     outer = scale[:, :, None] * scale[:, None, :]
     return np.asarray(np.linalg.inv(matrix / outer + 1e-9 * np.eye(matrix.shape[-1])) / outer)
 
 
-def _measured(stamps: StarStamps, series: _Series) -> StarStamps:
-    """Fit flux, position and background of each star: one Gauss-Newton step."""
-    model = series.model(stamps, series.basis.images(stamps.size, stamps.dx, stamps.dy))
+def _measured(stamps: StarStamps, model: F64) -> StarStamps:
+    """Fit flux, position and background of each star to its model of unit flux: a Gauss-Newton step."""
     own, weight = stamps.nuisance(model), stamps.weight(model).reshape(len(stamps), -1, 1)
     right = (own * weight).transpose(0, 2, 1) @ stamps.residual(model).reshape(len(stamps), -1, 1)
     inverse = _inverse((own * weight).transpose(0, 2, 1) @ own)
     return stamps.stepped((inverse @ right)[:, :, 0])
 
 
-def _fit_series(basis: PsfSeries, stamps: StarStamps, stars: Stars, order: int, box: Box) -> PsfFit:
+def _fit_series(basis: PsfSeries, stamps: StarStamps, order: int, box: Box) -> PsfFit:
     first = _Series(PsfSeries(basis.moffat, 0), np.ones((1, 1)), 0, box)
     for _ in range(2):
-        stamps = _measured(stamps, first)
+        stamps = _measured(stamps, first.seen(stamps))
     while order > 0 and len(stamps) < 2.5 * n_chebyshev_terms(order):
         order -= 1
     start = np.zeros((n_chebyshev_terms(order), len(degrees(basis.degree))))
@@ -247,36 +250,46 @@ def _fit_series(basis: PsfSeries, stamps: StarStamps, stars: Stars, order: int, 
             alike = stamps.alike(model)
             good = alike if alike.sum() >= 3 else good
         equations = _equations(stamps, model, images)
-        coefficients, spread = _solved(series, stamps, equations, good, spread)
-        change = series.terms(stamps.x, stamps.y) @ (coefficients - series.coefficients)
-        moved = (equations.response @ change[:, :, None])[:, :, 0]
-        stamps = stamps.stepped(equations.step - moved)
-        series = dataclasses.replace(series, coefficients=coefficients)
-    psf = _evaluated(series, stamps)
-    return _finished(psf, PsfKind.PIXELS, stars, good, _residual(stamps[good], series))
+        series, spread = _solved(series, stamps, equations, good, spread)
+        stamps = _measured(stamps, series.model(stamps, images))
+    return _finished(series, PsfKind.PIXELS, stamps, good, len(good))
 
 
 def _solved(
-    series: _Series, stamps: StarStamps, equations: _Equations, good: NDArray[np.bool_], spread: F64
-) -> tuple[F64, F64]:
+    series: _Series, stamps: StarStamps, equations: tuple[F64, F64], good: NDArray[np.bool_], spread: F64
+) -> tuple[_Series, F64]:
     """Solve for all coefficients with a Gaussian prior whose variance per group the evidence sets."""
     terms = series.terms(stamps.x, stamps.y)[good]
     n_spatial, n_series = series.coefficients.shape
     pairs = (terms[:, :, None] * terms[:, None, :]).reshape(len(terms), -1)
-    blocks = pairs.T @ equations.matrix[good].reshape(len(terms), -1)
+    blocks = pairs.T @ equations[0][good].reshape(len(terms), -1)
     blocks = blocks.reshape(n_spatial, n_spatial, n_series, n_series)
     matrix = blocks.transpose(0, 2, 1, 3).reshape(spread.size, spread.size)
     target = np.zeros(spread.shape)
     target[0, 0] = 1.0
-    right = (terms.T @ equations.right[good]).ravel()
+    amplitude = _amplitude(series, stamps)
+    pinned = _PINNED * np.kron(np.eye(n_spatial), np.outer(amplitude, amplitude))
+    right = (terms.T @ equations[1][good]).ravel()
     right += matrix @ (series.coefficients - target).ravel()
+    right += pinned @ (series.coefficients - target).ravel()
     group = _groups(series)
     flat = spread.ravel().copy()
     for _ in range(3):
-        covariance = np.linalg.inv(matrix + np.diag(1.0 / flat))
+        covariance = np.linalg.inv(matrix + pinned + np.diag(1.0 / flat))
         found = covariance @ right
         flat = _reweighted(found, np.diag(covariance), flat, group)
-    return target + found.reshape(spread.shape), flat.reshape(spread.shape)
+    solved = dataclasses.replace(series, coefficients=target + found.reshape(spread.shape))
+    return solved, flat.reshape(spread.shape)
+
+
+def _amplitude(series: _Series, stamps: StarStamps) -> F64:
+    """Return by how much each term changes the matched-filter flux of the model in the middle, [K].
+
+    The total of the coefficients and the fluxes of the stars are one unknown too many: it is pinned.
+    """
+    images = series.basis.images(stamps.size, np.zeros(1), np.zeros(1))[0]
+    model = series.coefficients[0] @ images
+    return np.asarray(images @ model / (model @ model))
 
 
 def _groups(series: _Series) -> NDArray[np.int64]:
@@ -290,6 +303,7 @@ def _reweighted(found: F64, variance: F64, spread: F64, group: NDArray[np.int64]
     power = np.bincount(group, found**2)
     known = np.bincount(group, 1.0 - variance / spread)
     best = np.clip(power / np.maximum(known, 1e-3), 1e-9, 1.0)
+    best[0] = 1.0
     return np.asarray(best[group])
 
 
@@ -312,8 +326,7 @@ def _evaluated(series: _Series, stamps: StarStamps) -> PolynomialPsf:
     return PolynomialPsf.from_nodes(x, y, pixels, series.order, box)
 
 
-def _residual(stamps: StarStamps, series: _Series) -> float:
-    model = series.model(stamps, series.basis.images(stamps.size, stamps.dx, stamps.dy))
+def _residual(stamps: StarStamps, model: F64) -> float:
     core = core_pixels(stamps.size, stamps.sigma) & stamps.usable
     if not core.any():
         return 0.0

@@ -27,7 +27,7 @@ import astropy.units as u
 import numpy as np
 from astropy.time import Time, TimeDelta
 from lsst.daf.butler import Butler, DatasetType, Timespan
-from lsst.daf.butler.registry import CollectionType
+from lsst.daf.butler._collection_type import CollectionType
 from lsst.sphgeom import ConvexPolygon, LonLat, UnitVector3d
 
 from ..errors import BadInputError
@@ -45,7 +45,7 @@ DATASET_TYPES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "template_visit_image": (_IMAGE, "VisitImage"),
     "tract_geometry": (_TRACT, "StructuredDataDict"),
     "survey_config": (("instrument",), "StructuredDataDict"),
-    "exposure_calibration": (("instrument",), "ArrowAstropy"),
+    "exposure_calibration": (_IMAGE, "ArrowAstropy"),
     "sim_truth_object": (_TRACT, "ArrowAstropy"),
     "sim_truth_source": (_IMAGE, "ArrowAstropy"),
     "sim_truth_artefact": (_IMAGE, "ArrowAstropy"),
@@ -145,7 +145,9 @@ def day_obs(mjd_tai: float, offset_hours: float = 12.0) -> int:
 
 def sky_polygon(corners: Corners) -> ConvexPolygon:
     """Return the convex polygon of corners on the sky, deg, in any order."""
-    points = [UnitVector3d(LonLat.fromDegrees(float(r) % 360.0, float(d))) for r, d in zip(*corners, strict=True)]
+    points = [
+        UnitVector3d(LonLat.fromDegrees(float(r) % 360.0, float(d))) for r, d in zip(*corners, strict=True)
+    ]
     return ConvexPolygon.convexHull(points)
 
 
@@ -204,9 +206,9 @@ def _visit_rows(instrument: str, visit: ObservedVisit, number: int) -> dict[str,
     }
     ids = {"instrument": instrument, "visit": visit.visit}
     ra, dec = (np.concatenate([np.asarray(r[axis]) for r in visit.regions.values()]) for axis in (0, 1))
-    one_day = TimeDelta(1.0 * u.day)
+    whole_day = Timespan(day_begin, day_begin + TimeDelta(1.0 * u.day))
     return {
-        "day_obs": [{"instrument": instrument, "id": day, "timespan": Timespan(day_begin, day_begin + one_day)}],
+        "day_obs": [{"instrument": instrument, "id": day, "timespan": whole_day}],
         "group": [{"instrument": instrument, "name": str(visit.visit)}],
         "exposure": [{**both, **exposure}],
         "visit": [{**both, "name": str(visit.visit), "region": sky_polygon((ra, dec))}],
@@ -245,9 +247,7 @@ def register_tract(butler: Butler, geometry: TractGeometry, run: str) -> None:
             raise BadInputError(f"skymap {name}", "the geometry that the repository has", "another one")
     skymap = {"name": name, "hash": digest, "tract_max": geometry.tract + 1}
     ids = {"skymap": name, "tract": geometry.tract}
-    butler.registry.syncDimensionData(
-        "skymap", {**skymap, "patch_nx_max": columns, "patch_ny_max": rows}
-    )
+    butler.registry.syncDimensionData("skymap", {**skymap, "patch_nx_max": columns, "patch_ny_max": rows})
     ny, nx = geometry.shape
     tract = {"skymap": name, "id": geometry.tract, "region": _box_region(geometry, (0, nx, 0, ny))}
     butler.registry.insertDimensionData("tract", tract, skip_existing=True)
@@ -277,7 +277,7 @@ def missing(butler: Butler, dataset_type: str, run: str, data_id: Mapping[str, A
 
 def put_once(butler: Butler, value: Any, dataset_type: str, run: str, data_id: Mapping[str, Any]) -> bool:
     """Put a dataset unless the run has it; return whether it was put."""
-    butler.collections.register(run, CollectionType.RUN)
+    butler.collections.register(run)
     if not missing(butler, dataset_type, run, data_id):
         return False
     butler.put(value, dataset_type, dict(data_id), run=run)
@@ -287,7 +287,7 @@ def put_once(butler: Butler, value: Any, dataset_type: str, run: str, data_id: M
 def chain(butler: Butler, name: str, runs: Sequence[str]) -> None:
     """Make ``name`` a chain of runs, in this order of precedence; runs that it had come after them."""
     for run in runs:
-        butler.collections.register(run, CollectionType.RUN)
+        butler.collections.register(run)
     butler.collections.register(name, CollectionType.CHAINED)
     had = butler.collections.get_info(name).children
     butler.collections.redefine_chain(name, [*runs, *(run for run in had if run not in runs)])

@@ -31,7 +31,7 @@ from ..psf import Box, PolynomialPsf, n_chebyshev_terms
 from .decorrelation import psf_noise_gain, whitening_kernels
 from .difference_planes import combine_masks, fit_background, measure_scale
 from .kernel_candidates import Candidates, select_candidates
-from .kernel_fit import KernelSolution, cut_stamps, psf_stamps, solve_kernel
+from .kernel_fit import KernelSolution, Stamps, cut_stamps, psf_stamps, solve_kernel
 from .spatial import FourierImage, SpatialKernel, core_radius
 from .subtraction_types import (
     NoKernelCandidatesError,
@@ -198,17 +198,40 @@ def subtract(
     centre = science.shape[1] / 2, science.shape[0] / 2
     widest = max(float(psf.fwhm(*centre)[0]) for psf in (science_psf, template_psf))
     psfs = {"science": science_psf, "template": template_psf}
-    prior = psf_stamps(
-        psfs[convolved], psfs[target], *_grid(science.shape, config.nodes), config.psf_snr,
-        config.basis, config.stamp_half_width, order, box,
-    )  # fmt: skip
-    solution = solve_kernel(
-        stamps, prior, config.basis, order, config.scale_order, min(config.background_order, 1),
-        widest / 2.355, _noise_gain(psfs[convolved], psfs[target], *centre),
-        config.model_jitter, config.model_fraction,
-    )  # fmt: skip
+    x, y = _grid(science.shape, config.nodes)
+    models = psf_stamps(
+        psfs[convolved], psfs[target], x, y, 1.0, config.basis, config.stamp_half_width, order, box
+    )
+    gain = _noise_gain(psfs[convolved], psfs[target], *centre)
+    solution, psf_snr = _solve_kernel(stamps, models, order, widest / 2.355, gain, config)
     kernels = _whiten(solution, config, order, box, planes, bad, convolved)
-    return _assemble(planes, science_psf, config, convolved, candidates, solution, kernels, bad)
+    return _assemble(planes, science_psf, config, convolved, candidates, solution, kernels, bad, psf_snr)
+
+
+def _solve_kernel(
+    stamps: Stamps, models: Stamps, order: int, psf_sigma: float, gain: float, config: SubtractionConfig
+) -> tuple[KernelSolution, float]:
+    """Solve with the largest weight of the PSF models that the candidates agree with: (solution, weight).
+
+    A true constraint raises the chi-square of the candidates by no more than the number of coefficients
+    it fixes; wrong PSF models raise it by more (likelihood-ratio test).
+    """
+    chosen, weight, limit = None, 0.0, 0.0
+    for snr in sorted(config.psf_snr):
+        prior = dataclasses.replace(models, variance=models.variance / np.float32(snr**2))
+        solution = solve_kernel(
+            stamps, prior, config.basis, order, config.scale_order, min(config.background_order, 1),
+            psf_sigma, gain, config.model_jitter, config.model_fraction,
+        )  # fmt: skip
+        if chosen is None:
+            used, limit = solution.used, np.count_nonzero(solution.coefficients)
+            least = solution.chi2[used].sum()
+        elif (solution.chi2[used].sum() - least) * stamps.target.shape[1] > limit:
+            break
+        chosen, weight = solution, snr
+    if chosen is None:
+        raise ValueError("SubtractionConfig.psf_snr is empty.")
+    return chosen, weight
 
 
 def _noise_gain(convolved: PolynomialPsf, target: PolynomialPsf, x: float, y: float) -> float:
@@ -246,7 +269,7 @@ def _candidates(planes: dict[str, Planes], bad: NDArray[np.bool_], config: Subtr
 def _assemble(
     planes: dict[str, Planes], science_psf: PolynomialPsf, config: SubtractionConfig,
     convolved: Literal["template", "science"], candidates: Candidates, solution: KernelSolution,
-    kernels: _Whitened, bad: NDArray[np.bool_],
+    kernels: _Whitened, bad: NDArray[np.bool_], psf_snr: float,
 ) -> Subtraction:  # fmt: skip
     shape = planes["science"].shape
     box, margin = _box(shape), config.kernel_size // 2
@@ -289,5 +312,6 @@ def _assemble(
             "variance_scale": float(scale),
             "chi2_median": float(np.median(solution.chi2[solution.used])),
             "edge_width": edge,
+            "psf_snr": psf_snr,
         },
     )

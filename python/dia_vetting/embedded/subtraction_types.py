@@ -85,7 +85,8 @@ class SubtractionConfig:
     scale_variance
         Rescale the variance by the scatter of source-free pixels.
     psf_snr
-        Weight of the PSF models in the kernel solution: the signal-to-noise ratio of one star at each node.
+        Weights of the PSF models in the kernel solution, ascending: the signal-to-noise ratio of one star
+        at each node. The largest with which the candidates agree is taken.
     model_jitter, model_fraction
         Model error (pixels, flux fraction) in the weights of the kernel solution.
     """
@@ -104,7 +105,7 @@ class SubtractionConfig:
     kernel_size: int = 41
     psf_size: int = 61
     scale_variance: bool = True
-    psf_snr: float = 500.0
+    psf_snr: tuple[float, ...] = (20.0, 100.0, 500.0)
     model_jitter: float = 0.03
     model_fraction: float = 0.01
 

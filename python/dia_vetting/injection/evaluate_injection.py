@@ -245,7 +245,7 @@ class EvaluateInjectionTask(PipelineTask):
         outcomes : `astropy.table.Table`
             All tables of `follow`, stacked.
         objects : `~collections.abc.Sequence` of `astropy.table.Table`
-            Static objects with ``coord_ra``, ``coord_dec``; may be empty, then host-less is enough to be blank.
+            Static objects with ``coord_ra``, ``coord_dec``. Without any, host-less is enough to be blank.
 
         Returns
         -------

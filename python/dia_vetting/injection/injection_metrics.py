@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["SAMPLES", "injection_curve", "injection_metrics", "measured"]
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,8 @@ def measured(outcomes: Table) -> Measured:
     """Return the measurements of rows that were recovered, in their order."""
     found = outcomes[np.asarray(outcomes["recovered"], bool)]
     offset = np.hypot(np.asarray(found["offset_east"], float), np.asarray(found["offset_north"], float))
-    columns = (np.asarray(found[name], float) for name in ("flux", "psfFlux", "psfFluxErr"))
-    return Measured(*columns, offset)
+    truth, flux, error = (np.asarray(found[name], float) for name in ("flux", "psfFlux", "psfFluxErr"))
+    return Measured(truth, flux, error, offset)
 
 
 def _sample(outcomes: Table, name: str) -> Table:
@@ -65,7 +66,7 @@ def injection_curve(outcomes: Table, seed: int) -> Table:
     for sample in SAMPLES:
         part = _sample(outcomes, sample)
         bins = np.searchsorted(SNR_EDGES, np.asarray(part["expected_snr"], float), side="right") - 1
-        for k, (low, high) in enumerate(zip(SNR_EDGES[:-1], SNR_EDGES[1:], strict=True)):
+        for k, (low, high) in enumerate(itertools.pairwise(SNR_EDGES)):
             values = _bin_row(part[bins == k], generator("injection curve", seed, sample, k))
             for name, value in (values | {"sample": sample, "snr_low": low, "snr_high": high}).items():
                 rows[name].append(value)

@@ -18,8 +18,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from ..reliability.bootstrap import Estimate, percentile_interval, wilson_interval
 
@@ -31,6 +32,7 @@ SNR_EDGES = (0.0, 2.0, 3.0, 4.0, 4.5, 5.0, 5.5, 6.0, 6.5, 7.0, 8.0, 10.0, 15.0, 
 
 _FIT_RANGE = (1.0, 40.0)
 _FIT_BINS = 120
+_FIT_BOUNDS = ((-1.0, 4.0), (-5.0, 2.0), (-8.0, 12.0))
 _REPLICATES = 300
 
 
@@ -63,7 +65,11 @@ def completeness(recovered: Bool) -> Estimate:
     """Return the recovered fraction with its 95 % Wilson interval; NaN of no injections."""
     count, hits = len(recovered), int(recovered.sum())
     low, high = wilson_interval(hits, count)
-    return Estimate(np.float64(hits / count if count else np.nan), low, high)
+    return _estimate(hits / count if count else np.nan, low, high)
+
+
+def _estimate(value: ArrayLike = np.nan, low: ArrayLike = np.nan, high: ArrayLike = np.nan) -> Estimate:
+    return Estimate(*(np.asarray(number, np.float64) for number in (value, low, high)))
 
 
 def flux_bias(sample: Measured) -> float:
@@ -108,11 +114,10 @@ def with_interval(
         Scalars.
     """
     if len(sample) < least:
-        nan = np.float64(np.nan)
-        return Estimate(nan, nan, nan)
+        return _estimate()
     draws = rng.integers(0, len(sample), (_REPLICATES, len(sample)))
     low, high = percentile_interval(np.array([figure(sample.where(rows)) for rows in draws]))
-    return Estimate(np.float64(figure(sample)), low, high)
+    return _estimate(figure(sample), low, high)
 
 
 def fifty_percent(snr: F64, recovered: Bool, rng: np.random.Generator) -> Estimate:
@@ -138,42 +143,45 @@ def fifty_percent(snr: F64, recovered: Bool, rng: np.random.Generator) -> Estima
     """
     inside = (snr >= _FIT_RANGE[0]) & (snr < _FIT_RANGE[1])
     log_snr, hit = np.log(snr[inside]), recovered[inside]
-    value = _fit_counts(log_snr, hit)
-    replicates = np.array(
-        [_fit_counts(log_snr[rows], hit[rows]) for rows in _draws(len(hit), rng, np.isfinite(value))]
-    )
-    if not len(replicates):
-        return Estimate(np.float64(np.nan), np.float64(np.nan), np.float64(np.nan))
-    low, high = percentile_interval(replicates)
-    return Estimate(np.float64(value), low, high)
+    best = _fit_curve(log_snr, hit, np.array([np.log(5.0), np.log(0.1), 3.0]))
+    if best is None:
+        return _estimate()
+    draws = rng.integers(0, len(hit), (_REPLICATES, len(hit)))
+    fits = [_fit_curve(log_snr[rows], hit[rows], best) for rows in draws]
+    replicates = np.array([np.nan if fit is None else _half_point(fit) for fit in fits])
+    return _estimate(_half_point(best), *percentile_interval(replicates))
 
 
-def _draws(count: int, rng: np.random.Generator, wanted: bool | np.bool_) -> NDArray[np.int64]:
-    return rng.integers(0, max(count, 1), (_REPLICATES if wanted else 0, count))
-
-
-def _fit_counts(log_snr: F64, hit: Bool) -> float:
+def _fit_curve(log_snr: F64, hit: Bool, start: F64) -> F64 | None:
+    """Fit (m, ln w, logit c) by maximum likelihood; `None` where hits or misses are lacking."""
     if not hit.any() or hit.all():
-        return float("nan")
-    edges = np.linspace(*np.log(_FIT_RANGE), _FIT_BINS + 1)
-    trials, _ = np.histogram(log_snr, edges)
-    hits, _ = np.histogram(log_snr[hit], edges)
-    middle = 0.5 * (edges[1:] + edges[:-1])
-
-    def cost(parameters: F64) -> float:
-        p = np.clip(_curve(middle, parameters), 1e-9, 1 - 1e-9)
-        return -float((hits * np.log(p) + (trials - hits) * np.log(1 - p)).sum()) / len(log_snr)
-
-    start = np.array([np.median(log_snr[hit]) - 0.3, np.log(0.1), 3.0])
-    best = minimize(cost, start, method="Nelder-Mead", options={"maxiter": 400, "xatol": 1e-4, "fatol": 1e-7})
-    centre, log_width, ceiling = best.x
-    top = 1.0 / (1.0 + np.exp(-ceiling))
-    if top <= 0.5:
-        return float("nan")
-    return float(np.exp(centre - np.exp(log_width) * np.log(2.0 * top - 1.0)))
+        return None
+    edges = np.linspace(np.log(_FIT_RANGE[0]), np.log(_FIT_RANGE[1]), _FIT_BINS + 1)
+    trials, hits = np.histogram(log_snr, edges)[0], np.histogram(log_snr[hit], edges)[0]
+    used = trials > 0
+    middle = 0.5 * (edges[1:] + edges[:-1])[used]
+    best = minimize(
+        _cost, start, args=(middle, hits[used], trials[used]), jac=True, method="L-BFGS-B", bounds=_FIT_BOUNDS
+    )
+    return np.asarray(best.x, np.float64)
 
 
-def _curve(log_snr: F64, parameters: F64) -> F64:
+def _cost(
+    parameters: F64, log_snr: F64, hits: NDArray[np.int64], trials: NDArray[np.int64]
+) -> tuple[float, F64]:
+    """Return the mean negative log-likelihood and its gradient."""
     centre, log_width, ceiling = parameters
-    argument = np.clip((log_snr - centre) / np.exp(np.clip(log_width, -6, 3)), -50, 50)
-    return np.asarray(1.0 / (1.0 + np.exp(-ceiling)) / (1.0 + np.exp(-argument)), np.float64)
+    z = (log_snr - centre) / np.exp(log_width)
+    rise, top = expit(z), expit(ceiling)
+    p = np.clip(top * rise, 1e-9, 1.0 - 1e-9)
+    value = -(hits * np.log(p) + (trials - hits) * np.log1p(-p)).sum() / trials.sum()
+    slope = -(hits / p - (trials - hits) / (1.0 - p)) / trials.sum()
+    d_z = slope * top * rise * (1.0 - rise)
+    gradient = np.array([-d_z.sum() / np.exp(log_width), -(d_z * z).sum(), (slope * p).sum() * (1.0 - top)])
+    return float(value), gradient
+
+
+def _half_point(parameters: F64) -> float:
+    centre, log_width, ceiling = parameters
+    top = float(expit(ceiling))
+    return float(np.exp(centre - np.exp(log_width) * np.log(2.0 * top - 1.0))) if top > 0.5 else float("nan")

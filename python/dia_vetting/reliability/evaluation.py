@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from ..seeding import generator
 from ..skycells import sky_cell
 from .bootstrap import Estimate
-from .curves import FPR_GRID, RECALL_GRID, CurveSummary, summarise_curves
+from .curves import FPR_GRID, RECALL_GRID, CurveSummary, summarise_curves, threshold_at_fpr
 from .evaluation_rows import usable
 from .labels import State
 from .metrics import SNR_EDGES, Sample, confusion_counts, snr_rates, threshold_rates
 from .schemas import RELIABILITY_CURVE
 from .truth_matching import REAL, TRANSIENT
 
-__all__ = ["COMPARISONS", "SELECTIONS", "EvaluationSettings", "evaluate"]
+__all__ = ["COMPARISONS", "SELECTIONS", "EvaluationSettings", "count_rows", "evaluate"]
 
 type Bool = NDArray[np.bool_]
 
@@ -133,7 +133,18 @@ def _sample(rows: Table, positive: Bool, member: Bool) -> Sample:
 
 
 def count_rows(rows: Table) -> dict[str, Any]:
-    """Count sources by state, by truth and, for artefacts, by cause; and those that have no score."""
+    """Count sources by state, by truth and, for artefacts, by cause; and those that have a score.
+
+    Parameters
+    ----------
+    rows : `astropy.table.Table`
+        As in `evaluate`, with the sky ``cell``.
+
+    Returns
+    -------
+    counts : `dict`
+        Numbers, and dictionaries of numbers by name.
+    """
     counts = {
         "sources": len(rows),
         "scored": int(np.isfinite(np.asarray(rows["reliability"], dtype=float)).sum()),
@@ -168,6 +179,7 @@ def _evaluate_sample(
         f"completeness_at_purity_{PURITY}": summary.completeness_at_purity.summary(),
     }
     for i, rate in enumerate(FPR_POINTS):
+        figures[f"threshold_at_fpr_{rate}"] = threshold_at_fpr(sample, rate)
         figures[f"tpr_at_fpr_{rate}"] = _element(summary.tpr_at_fpr, i).summary()
     figures["at_threshold"] = {}
     tables = [_roc_pr_table(comparison, summary, figures["n_positive"])]

@@ -99,12 +99,26 @@ def _add_truth(rows: Table, labels: Table, dia_sources: Table, truth: Truth, whe
 
 
 def positions_of(wanted: Any, ids: Any, source: str) -> NDArray[np.int64]:
-    """Return where each wanted id stands among ids, (N,) int64; -1 where it is not there.
+    """Find ids among ids.
+
+    Parameters
+    ----------
+    wanted : array_like, (N,)
+        Ids to look for.
+    ids : array_like, (M,)
+        Ids to look in.
+    source : `str`
+        Dataset type and where, for the message.
+
+    Returns
+    -------
+    positions : `numpy.ndarray`, (N,), int64
+        Index into ``ids``; -1 where it is not there.
 
     Raises
     ------
     MissingIdError
-        If an id stands twice; ``source`` is for its message.
+        If an id stands twice in ``ids``.
     """
     wanted, ids = np.asarray(wanted, np.int64), np.asarray(ids, np.int64)
     order = np.argsort(ids, kind="stable")
@@ -117,7 +131,18 @@ def positions_of(wanted: Any, ids: Any, source: str) -> NDArray[np.int64]:
 
 
 def usable(rows: Table) -> NDArray[np.bool_]:
-    """Return which rows are evaluated: labelled injected or unlabelled, with a score; bool (N,)."""
+    """Tell which rows are evaluated: labelled injected or unlabelled, with a score.
+
+    Parameters
+    ----------
+    rows : `astropy.table.Table`
+        N rows with ``state`` and ``reliability``.
+
+    Returns
+    -------
+    usable : `numpy.ndarray`, (N,), bool
+        Which ones.
+    """
     state = np.asarray(rows["state"])
     scored = np.isfinite(np.asarray(rows["reliability"], dtype=float))
     return np.asarray(scored & ((state == State.INJECTED) | (state == State.UNLABELLED)))

@@ -5,7 +5,9 @@ __all__ = [
     "ExtractCutoutsConnections",
     "ExtractCutoutsTask",
     "ImageBoxError",
+    "check_boxes",
     "cutout_meta",
+    "smooth_fwhm",
 ]
 
 from typing import Any
@@ -176,13 +178,37 @@ def _table(dia_sources: Table, triplets: Triplets, fwhm: NDArray[np.float64]) ->
 
 
 def cutout_meta(size: int) -> dict[str, Any]:
-    """Return the metadata of a cutout table: stamp size, centre convention, bit of each mask plane."""
+    """Return the metadata of a cutout table.
+
+    Parameters
+    ----------
+    size : `int`
+        Side of the stamps, pixels.
+
+    Returns
+    -------
+    meta : `dict`
+        ``stamp_size``, ``centre`` (the convention in words) and ``mask_planes`` (bit number by name).
+    """
     planes = {str(bit.name): int(bit).bit_length() - 1 for bit in MaskBit if not bit & INJECTION_BITS}
     return {"stamp_size": size, "centre": CENTRE_CONVENTION, "mask_planes": planes}
 
 
 def check_boxes(difference: MaskedImage, others: dict[str, MaskedImage]) -> None:
-    """Raise `ImageBoxError` for an image that does not cover the difference; images by dataset type."""
+    """Check that images cover the difference.
+
+    Parameters
+    ----------
+    difference : `lsst.images.MaskedImage`
+        Difference image.
+    others : `dict` [`str`, `lsst.images.MaskedImage`]
+        Images by dataset type.
+
+    Raises
+    ------
+    ImageBoxError
+        If one does not.
+    """
     for name, image in others.items():
         if not image.bbox.contains(difference.bbox):
             wanted = f"an image that covers the difference's {difference.bbox}"

@@ -179,7 +179,7 @@ class LabelDiaSourcesTask(PipelineTask):
 
 
 def masked_sources(sources: Table, flags: Sequence[str], source: str) -> NDArray[np.bool_]:
-    """Return which DIA sources have any of some flags set, bool (N,).
+    """Tell which DIA sources have any of some flags set.
 
     Parameters
     ----------
@@ -189,6 +189,11 @@ def masked_sources(sources: Table, flags: Sequence[str], source: str) -> NDArray
         Boolean columns.
     source : `str`
         Dataset type, for the message.
+
+    Returns
+    -------
+    masked : `numpy.ndarray`, (N,), bool
+        Which ones.
 
     Raises
     ------

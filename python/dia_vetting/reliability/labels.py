@@ -106,7 +106,18 @@ class Labels:
 
 
 def injected_flux(injections: Table) -> NDArray[np.float64]:
-    """Return the calibrated flux of injections, nJy, (M,): column ``flux``, or from ``mag`` (AB)."""
+    """Return the calibrated flux of injections.
+
+    Parameters
+    ----------
+    injections : `astropy.table.Table`
+        M rows with ``flux`` (nJy) or else ``mag`` (AB).
+
+    Returns
+    -------
+    flux : `numpy.ndarray`, (M,), float64
+        ``flux``, or ``10^(-0.4 (mag - 31.4))``, nJy.
+    """
     if "flux" in injections.colnames:
         return np.asarray(injections["flux"], dtype=float)
     return np.asarray(10 ** (-0.4 * (np.asarray(injections["mag"], dtype=float) - AB_ZERO_POINT)))

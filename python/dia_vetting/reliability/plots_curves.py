@@ -46,7 +46,18 @@ RATE_NAMES = {
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure for the Agg canvas, size in inches."""
+    """Return an empty figure for the Agg canvas.
+
+    Parameters
+    ----------
+    width, height : `float`
+        Inches.
+
+    Returns
+    -------
+    figure : `matplotlib.figure.Figure`
+        With constrained layout.
+    """
     figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     return figure

@@ -14,7 +14,18 @@ from scipy.spatial import cKDTree
 
 from .matching import find_pairs, flux_consistent, nearest
 
-__all__ = ["REAL", "TRANSIENT", "Truth", "TruthClasses", "TruthCriteria", "classify_sources"]
+__all__ = [
+    "REAL",
+    "TRANSIENT",
+    "Truth",
+    "TruthClasses",
+    "TruthCriteria",
+    "classify_sources",
+    "defect_causes",
+    "flag_causes",
+    "match_true_sources",
+    "static_causes",
+]
 
 type I64 = NDArray[np.int64]
 type Bool = NDArray[np.bool_]
@@ -26,6 +37,7 @@ REAL = ("injected", "hidden", "variable", "moving")
 TRANSIENT = ("injected", "hidden")
 """Classes of truth that are transients."""
 
+_SIGNIFICANT = 5.0
 _TEMPLATE_FLAGS = ("nodata_template", "bad_template", "saturated_template")
 _PIXEL_FLAGS = ("saturated", "interpolated", "bad", "cr", "nodata", "streak")
 
@@ -149,10 +161,24 @@ def _pixels(table: Table) -> NDArray[np.float64]:
 
 
 def match_true_sources(sources: Table, truth: Table, criteria: TruthCriteria) -> I64:
-    """Return the index of the nearest true source of consistent flux for each DIA source, (N,); -1 if none.
+    """Find the nearest true source of consistent flux for each DIA source.
 
     Several DIA sources may share one: pieces of a trail are real, each of them. The flux of a piece of a
     trail may be any part of the whole.
+
+    Parameters
+    ----------
+    sources : `astropy.table.Table`
+        N DIA sources.
+    truth : `astropy.table.Table`
+        `~dia_vetting.embedded.schemas.SIM_TRUTH_SOURCE`.
+    criteria : `TruthCriteria`
+        Limits.
+
+    Returns
+    -------
+    index : `numpy.ndarray`, (N,), int64
+        Row of ``truth``; -1 if none.
     """
     result = np.full(len(sources), -1, dtype=np.int64)
     if not len(sources) or not len(truth):
@@ -176,7 +202,16 @@ def match_true_sources(sources: Table, truth: Table, criteria: TruthCriteria) ->
 
 
 def defect_causes(sources: Table, artefacts: Table, criteria: TruthCriteria) -> tuple[Strings, Strings]:
-    """Return the cause of the highest defect whose box holds each source, strong and weak ones apart.
+    """Find the cause of the highest defect whose box holds each source, strong and weak ones apart.
+
+    Parameters
+    ----------
+    sources : `astropy.table.Table`
+        N DIA sources.
+    artefacts : `astropy.table.Table`
+        `~dia_vetting.embedded.schemas.SIM_TRUTH_ARTEFACT`.
+    criteria : `TruthCriteria`
+        Limits.
 
     Returns
     -------
@@ -199,7 +234,22 @@ def defect_causes(sources: Table, artefacts: Table, criteria: TruthCriteria) -> 
 
 
 def static_causes(sources: Table, objects: Table, criteria: TruthCriteria) -> Strings:
-    """Return bright_star, star or galaxy for sources within reach of one, in that order; empty for others."""
+    """Tell which sources are within reach of a static object.
+
+    Parameters
+    ----------
+    sources : `astropy.table.Table`
+        N DIA sources.
+    objects : `astropy.table.Table`
+        `~dia_vetting.embedded.schemas.SIM_TRUTH_OBJECT`.
+    criteria : `TruthCriteria`
+        Limits.
+
+    Returns
+    -------
+    causes : `numpy.ndarray`, (N,), str
+        bright_star, star or galaxy, the first that applies; empty for others.
+    """
     if not len(objects):
         return np.full(len(sources), "", dtype="U11")
     star = np.asarray(objects["kind"]) == "star"
@@ -220,12 +270,35 @@ def static_causes(sources: Table, objects: Table, criteria: TruthCriteria) -> St
 
 
 def flag_causes(sources: Table) -> Strings:
-    """Return template_defect, edge or masked_pixels by the pixel flags there are; empty for others."""
+    """Tell what pixel flags and template flux say of sources that nothing else explains.
+
+    A negative source where the template has a significant flux and the truth no object is a defect of the
+    template: an unmasked cosmic ray in one of its exposures, for example.
+
+    Parameters
+    ----------
+    sources : `astropy.table.Table`
+        N DIA sources; columns that they do not have say nothing.
+
+    Returns
+    -------
+    causes : `numpy.ndarray`, (N,), str
+        template_defect, edge or masked_pixels, the first that applies; empty for others.
+    """
 
     def flagged(*names: str) -> Bool:
         columns = [f"pixelFlags_{name}" for name in names if f"pixelFlags_{name}" in sources.colnames]
         values = [np.asarray(sources[column], dtype=bool) for column in columns]
         return np.logical_or.reduce(values) if values else np.zeros(len(sources), dtype=bool)
 
+    template = flagged(*_TEMPLATE_FLAGS) | _excess_in_template(sources)
     causes = ["template_defect", "edge", "masked_pixels"]
-    return np.select([flagged(*_TEMPLATE_FLAGS), flagged("edge"), flagged(*_PIXEL_FLAGS)], causes, "")
+    return np.select([template, flagged("edge"), flagged(*_PIXEL_FLAGS)], causes, "")
+
+
+def _excess_in_template(sources: Table) -> Bool:
+    if "templateFlux" not in sources.colnames or "templateFluxErr" not in sources.colnames:
+        return np.zeros(len(sources), dtype=bool)
+    flux, error = (np.asarray(sources[name], dtype=float) for name in ("templateFlux", "templateFluxErr"))
+    with np.errstate(invalid="ignore"):
+        return np.asarray((np.asarray(sources["psfFlux"], dtype=float) < 0) & (flux > _SIGNIFICANT * error))

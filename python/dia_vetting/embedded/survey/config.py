@@ -245,7 +245,7 @@ class DefectConfig(_Section):
     dead_edge: int = Field(default=3, ge=0, description="Rows and columns without data at each edge, pixel")
     edge_width: int = Field(default=6, ge=0, description="Rows and columns masked EDGE beyond these, pixel")
     edge_glow: Rate = Field(default=0.8, description="Excess where the EDGE mask ends on one side, sky noise")
-    ghost: Rate = Field(default=0.7, description="Rings and arcs reflected from bright stars")
+    ghost: Rate = Field(default=0.5, description="Rings and arcs reflected from bright stars")
     ghost_brightness: Range = Field(
         default=(0.3, 1.2), description="Range of their surface brightness, sky noise"
     )
@@ -254,9 +254,6 @@ class DefectConfig(_Section):
     )
     crosstalk_masked: Fraction = Field(
         default=0.5, description="Of the crosstalk images, how many are CROSSTALK"
-    )
-    saturated_masked: Literal[True] = Field(
-        default=True, description="Saturated pixels and bleed trails are SAT"
     )
     spikes: Rate = Field(
         default=0.002, description="Fraction of a bright star's light in its four diffraction spikes"

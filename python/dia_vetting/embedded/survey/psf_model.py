@@ -7,7 +7,7 @@ donut.
 
 from __future__ import annotations
 
-__all__ = ["VisitPsf", "visit_psf"]
+__all__ = ["POLYNOMIAL_ORDER", "VisitPsf", "frequencies", "visit_psf"]
 
 import dataclasses
 import functools

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Scene", "band_magnitude", "simulate_scene"]
+__all__ = ["Scene", "angle_on_image", "band_magnitude", "njy", "simulate_scene"]
 
 import dataclasses
 from typing import Any

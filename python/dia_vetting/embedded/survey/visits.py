@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["PsfKind", "Visit", "list_visits"]
+__all__ = ["PsfKind", "Visit", "electrons_per_njy", "list_visits", "sky_electrons", "sky_noise"]
 
 import dataclasses
+import datetime
 import math
 from typing import Literal
 
@@ -80,8 +81,6 @@ class Visit:
     @property
     def day_obs(self) -> int:
         """Observing day as YYYYMMDD, of the MJD (TAI) minus 12 h."""
-        import datetime
-
         day = datetime.date(1858, 11, 17) + datetime.timedelta(days=math.floor(self.mjd_begin - 0.5))
         return day.year * 10_000 + day.month * 100 + day.day
 

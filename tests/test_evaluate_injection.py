@@ -1,0 +1,258 @@
+"""Completeness, photometry and astrometry of injections: estimators against known answers."""
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from dia_vetting.images import make_difference_image, pixel_to_sky
+from dia_vetting.injection.drawing import draw_sources, polynomial_stamps
+from dia_vetting.injection.evaluate_injection import EvaluateInjectionConfig, EvaluateInjectionTask
+from dia_vetting.injection.injection_metrics import injection_curve, injection_metrics
+from dia_vetting.injection.outcomes import Difference, expected_snr, mark_blank
+from dia_vetting.injection.recovery import (
+    Measured,
+    completeness,
+    fifty_percent,
+    flux_bias,
+    median_offset,
+    pull_std,
+    with_interval,
+)
+from dia_vetting.injection.schemas import GAIN_KEY, INJECTED_CATALOG, INJECTION_CURVE, INJECTION_OUTCOME
+from dia_vetting.masks import MaskBit
+from dia_vetting.planes import Planes
+from dia_vetting.reliability.schemas import DIA_SOURCE_LABEL, DIA_SOURCE_REQUIRED, MISSED_INJECTION
+from injection_images import moffat_psf, noisy_planes, visit_image
+from lsst.pipe.base import NoWorkFound
+
+SHAPE, GAIN, SKY = (300, 320), 1.5, 200.0
+RNG = np.random.default_rng
+
+
+def outcomes(count: int, seed: int = 0, **change) -> Table:
+    rng = RNG(seed)
+    flux = np.exp(rng.uniform(np.log(200), np.log(20000), count))
+    values = {
+        "injection_id": np.arange(1, count + 1),
+        "visit": rng.integers(0, 5, count),
+        "detector": np.zeros(count),
+        "band": np.full(count, "r"),
+        "ra": rng.uniform(10, 11, count),
+        "dec": rng.uniform(-1, 0, count),
+        "host_id": np.zeros(count),
+        "flux": flux,
+        "expected_snr": flux / 100.0,
+        "clean": np.ones(count, bool),
+        "blank": np.ones(count, bool),
+        "recovered": np.ones(count, bool),
+        "reason": np.full(count, ""),
+        "diaSourceId": np.arange(count),
+        "snr": flux / 100.0,
+        "psfFlux": flux + rng.normal(0, 100, count),
+        "psfFluxErr": np.full(count, 100.0),
+        "offset_east": rng.normal(0, 0.02, count),
+        "offset_north": rng.normal(0, 0.02, count),
+    }
+    return INJECTION_OUTCOME.build(values | change)
+
+
+def test_expected_snr_is_that_of_repeated_measurements():
+    """The scatter of equal-weight PSF fluxes over noise realisations; the source is in the variance."""
+    psf = moffat_psf(SHAPE)
+    x, y, flux = np.array([150.3]), np.array([120.7]), np.array([300.0])
+    unit, x_first, y_first = psf.stellar_images(x, y)
+    rows = slice(y_first[0], y_first[0] + 31), slice(x_first[0], x_first[0] + 31)
+    fluxes = []
+    for seed in range(300):
+        noise = noisy_planes(SHAPE, GAIN, seed, SKY).image[rows]
+        fluxes.append((noise * unit[0]).sum() / (unit[0] ** 2).sum())
+    planes = noisy_planes(SHAPE, GAIN, 1, SKY)
+    drawn = draw_sources(planes, polynomial_stamps(psf), x, y, flux, GAIN, [RNG(1)]).planes
+    found = expected_snr(Difference(drawn, psf, 0, 0), x, y, flux, GAIN)
+    assert found[0] == pytest.approx(300.0 / np.std(fluxes), rel=0.12)
+    exact = 300.0 / np.sqrt(SKY / GAIN**2 / (unit[0] ** 2).sum())
+    assert found[0] == pytest.approx(exact, rel=0.02)
+    assert expected_snr(Difference(drawn, psf, 0, 0), x, y, flux, np.inf)[0] < 0.99 * exact
+    shifted = expected_snr(Difference(drawn, psf, 1000, 500), x + 1000, y + 500, flux, GAIN)
+    np.testing.assert_allclose(found, shifted, rtol=1e-12)
+
+
+def test_fifty_percent_point_of_a_threshold():
+    """Sources detected at measured SNR > 5 with unit noise: half of those at SNR 5 are."""
+    rng = RNG(2)
+    snr = np.exp(rng.uniform(np.log(2), np.log(30), 3000))
+    seen = snr + rng.normal(size=3000) > 5.0
+    found = fifty_percent(snr, seen, RNG(0))
+    assert found.value == pytest.approx(5.0, abs=0.1)
+    assert found.low < 5.0 < found.high
+    assert found.high - found.low < 0.4
+    # Sources lost at every SNR raise the point where half is reached: 0.8 Phi(s - 5) = 1/2 at 5.319.
+    lossy = fifty_percent(snr, seen & (rng.random(3000) < 0.8), RNG(0))
+    assert lossy.value == pytest.approx(5.319, abs=0.2)
+
+
+@pytest.mark.parametrize("seen", [np.zeros(50, bool), np.ones(50, bool), np.zeros(0, bool)])
+def test_fifty_percent_point_that_is_not_there(seen):
+    assert np.isnan(fifty_percent(np.linspace(3, 10, len(seen)), seen, RNG(0)).value)
+
+
+def test_estimators_recover_what_was_put_in():
+    rng = RNG(4)
+    truth = np.exp(rng.uniform(5, 10, 4000))
+    sample = Measured(
+        truth, 1.03 * truth + rng.normal(0, 130, 4000), np.full(4000, 100.0), rng.rayleigh(0.02, 4000)
+    )
+    bias = with_interval(sample, flux_bias, RNG(0))
+    error = 130 / np.sqrt((truth**2).sum())  # of a least-squares slope
+    assert bias.value == pytest.approx(0.03, abs=3 * error)
+    assert bias.high - bias.low == pytest.approx(3.92 * error, rel=0.15)
+    unbiased = Measured(truth, truth + rng.normal(0, 130, 4000), sample.error, sample.offset)
+    width = with_interval(unbiased, pull_std, RNG(0))
+    assert width.value == pytest.approx(1.3, abs=3 * 1.3 / np.sqrt(2 * 4000))
+    assert width.high - width.low == pytest.approx(3.92 * 1.3 / np.sqrt(2 * 4000), rel=0.2)
+    assert with_interval(sample, median_offset, RNG(0)).value == pytest.approx(
+        0.02 * np.sqrt(np.log(4)), rel=0.05
+    )
+    assert np.isnan(with_interval(sample.where(np.arange(3)), flux_bias, RNG(0)).value)
+
+
+def test_completeness_has_wilsons_interval():
+    found = completeness(np.arange(100) < 90)
+    assert found.value == 0.9
+    assert found.low == pytest.approx(0.8256, abs=1e-4)
+    assert found.high == pytest.approx(0.9448, abs=1e-4)
+    assert np.isnan(completeness(np.zeros(0, bool)).value)
+
+
+def test_blank_sky_keeps_away_from_hosts_objects_masks_and_others():
+    table = outcomes(6, visit=[1, 1, 1, 1, 2, 1], ra=[10.0] * 6, dec=[0.0, 0.1, 0.2, 0.3, 0.3, 0.30001])
+    table["host_id"][0], table["clean"][1] = 5, False
+    blank = mark_blank(table, np.array([10.0]), np.array([0.2 + 2.0 / 3600]), 3.0)["blank"]
+    assert blank.tolist() == [False, False, False, False, True, False]
+    assert mark_blank(table, np.empty(0), np.empty(0), 0.01)["blank"].tolist() == [
+        False, False, True, True, True, True,
+    ]  # fmt: skip
+
+
+def test_curve_counts_every_injection_once():
+    table = outcomes(2000, recovered=RNG(1).random(2000) < 0.7)
+    table["blank"][:500] = False
+    curve = injection_curve(table, 0)
+    INJECTION_CURVE.check(curve)
+    rows = {name: curve[np.asarray(curve["sample"]) == name] for name in ("all", "blank")}
+    assert rows["all"]["n_injected"].sum() == 2000
+    assert rows["blank"]["n_injected"].sum() == 1500
+    assert rows["all"]["n_recovered"].sum() == table["recovered"].sum()
+    filled = rows["all"][rows["all"]["n_injected"] > 0]
+    assert (filled["completeness_low"] <= filled["completeness"]).all()
+    np.testing.assert_array_equal(injection_curve(table, 0)["flux_bias_low"], curve["flux_bias_low"])
+
+
+def test_metrics_of_nothing_recovered_are_none():
+    table = outcomes(20, recovered=np.zeros(20, bool), reason=np.full(20, "undetected"))
+    metrics = injection_metrics(table, 0)
+    assert metrics["missed"] == {"undetected": 20}
+    assert metrics["all"]["completeness"]["value"] == 0.0
+    assert metrics["all"]["snr_10"]["flux_bias"]["value"] is None
+
+
+def injected_catalog(image, x, y, flux, flag=0) -> Table:
+    ra, dec = pixel_to_sky(image, x, y)
+    count = len(x)
+    values = {
+        "injection_id": np.arange(101, 101 + count), "visit": np.full(count, 42), "band": np.full(count, "r"),
+        "ra": ra, "dec": dec, "mag": 31.4 - 2.5 * np.log10(flux), "source_type": np.full(count, "Star"),
+        "host_id": np.zeros(count), "host_mag": np.full(count, np.nan),
+        "injection_flag": np.broadcast_to(flag, count), "injection_draw_size": np.full(count, 31),
+        "x": x, "y": y, "flux": flux, "injected_flux": flux,
+    }  # fmt: skip
+    return INJECTED_CATALOG.build(values, {GAIN_KEY: GAIN})
+
+
+@pytest.fixture(scope="module")
+def campaign():
+    """A difference image with 6 injections: 3 recovered, 1 missed, 1 not injected, 1 off the image."""
+    planes = noisy_planes(SHAPE, GAIN, 5, SKY)
+    planes.mask[200:210, 100:110] |= np.uint32(MaskBit.SAT)
+    image = visit_image(planes, start=(50, 20))
+    x = np.array([60.0, 125.0, 200.4, 250.0, 300.0, 10.0])
+    y = np.array([90.0, 255.0, 120.2, 300.0, 320.0, 100.0])
+    flux = np.array([5e3, 2e3, 1e3, 50.0, 1e3, 1e4])
+    injected = injected_catalog(image, x, y, flux, np.array([0, 0, 0, 0, 1, 0]))
+    stamps = polynomial_stamps(moffat_psf(SHAPE))
+    drawn = draw_sources(planes, stamps, x[:4] - 20, y[:4] - 50, flux[:4], GAIN, [RNG(i) for i in range(4)])
+    difference = make_difference_image(image, drawn.planes, moffat_psf(SHAPE))
+    ids = np.array([7, 8, 9, 10])
+    seen = [0, 1, 2]
+    sky = {"visit": np.full(4, 42), "detector": np.full(4, 3), "band": np.full(4, "r")}
+    ra = np.append(np.asarray(injected["ra"])[seen], 150.0)
+    dec = np.append(np.asarray(injected["dec"])[seen] + 0.03 / 3600, 2.001)
+    base = {"diaSourceId": ids, **sky, "ra": ra, "dec": dec, "snr": np.full(4, 20.0)}
+    pixels = {"x": np.full(4, 0.0), "y": np.full(4, 0.0)}
+    fluxes = {"psfFlux": np.append(flux[seen] * 1.02, 9.0), "psfFluxErr": np.full(4, 80.0)}
+    sources = DIA_SOURCE_REQUIRED.build(base | pixels | fluxes)
+    matched = np.array([101, 102, 103, 0])
+    labels = DIA_SOURCE_LABEL.build(
+        base
+        | {
+            "state": np.array(["injected", "injected", "injected", "unlabelled"]),
+            "injection_id": matched,
+            "nearest_injection_id": matched,
+            "match_distance": np.full(4, 0.03),
+            "flux_ratio": np.full(4, 1.02),
+        }
+    )
+    lost = injected[3:5]
+    missed = MISSED_INJECTION.build(
+        {name: lost[name] for name in MISSED_INJECTION.names() if name in lost.colnames}
+        | {"detector": np.full(2, 3), "reason": np.array(["undetected", "not_injected"])}
+    )
+    return injected, labels[::-1], sources, missed, difference
+
+
+def test_outcomes_follow_ids_not_rows(campaign):
+    task = EvaluateInjectionTask(config=EvaluateInjectionConfig())
+    found = task.follow(*campaign, visit=42, detector=3)
+    assert found["injection_id"].tolist() == [101, 102, 103, 104]
+    assert found["diaSourceId"].tolist() == [7, 8, 9, 0]
+    assert found["recovered"].tolist() == [True, True, True, False]
+    assert found["reason"].tolist() == ["", "", "", "undetected"]
+    np.testing.assert_allclose(found["offset_north"][:3], 0.03, rtol=1e-3)
+    np.testing.assert_allclose(found["offset_east"][:3], 0.0, atol=1e-5)
+    np.testing.assert_allclose(found["psfFlux"][:3] / found["flux"][:3], 1.02)
+    assert np.isnan(found["psfFlux"][3])
+    assert found["clean"].tolist() == [True, False, True, True]
+    noise = np.sqrt(SKY) / GAIN * np.sqrt(moffat_psf(SHAPE).effective_area([150.0], [150.0])[0])
+    np.testing.assert_allclose(found["expected_snr"], found["flux"] / noise, rtol=0.1)
+
+
+def test_task_makes_figures_curve_and_plots(campaign, tmp_path):
+    task = EvaluateInjectionTask(config=EvaluateInjectionConfig())
+    one = task.follow(*campaign, visit=42, detector=3)
+    objects = Table({"coord_ra": [one["ra"][0]], "coord_dec": [one["dec"][0]]})
+    result = task.run(one, [objects])
+    assert result.metrics["all"]["n"] == 4
+    assert result.metrics["all"]["n_recovered"] == 3
+    assert result.metrics["blank"]["n"] == 2
+    assert result.outcomes["blank"].tolist() == [False, False, True, True]
+    for name in ("completenessPlot", "photometryPlot", "offsetPlot"):
+        path = tmp_path / f"{name}.png"
+        getattr(result, name).savefig(path)
+        assert path.stat().st_size > 5000
+
+
+def test_nothing_injected_is_no_work():
+    with pytest.raises(NoWorkFound, match="Nothing was injected"):
+        EvaluateInjectionTask(config=EvaluateInjectionConfig()).run(INJECTION_OUTCOME.empty(), [])
+
+
+def test_detector_without_injections_has_no_outcomes(campaign):
+    injected, labels, sources, missed, difference = campaign
+    task = EvaluateInjectionTask(config=EvaluateInjectionConfig())
+    assert len(task.follow(injected[:0], labels, sources, missed[:0], difference, visit=42, detector=3)) == 0
+
+
+def test_difference_without_any_variance_gives_nan():
+    psf = moffat_psf(SHAPE)
+    empty = Planes(np.zeros(SHAPE), np.full(SHAPE, np.nan), np.zeros(SHAPE, np.uint32))
+    where = np.array([50.0])
+    assert np.isnan(expected_snr(Difference(empty, psf, 0, 0), where, where, np.array([1e3]), 1.0)).all()
