@@ -224,7 +224,7 @@ def _solve_kernel(
             psf_sigma, gain, config.model_jitter, config.model_fraction,
         )  # fmt: skip
         if chosen is None:
-            used, limit = solution.used, np.count_nonzero(solution.coefficients)
+            used, limit = solution.used, float(np.count_nonzero(solution.coefficients))
             least = solution.chi2[used].sum()
         elif (solution.chi2[used].sum() - least) * stamps.target.shape[1] > limit:
             break
