@@ -273,6 +273,8 @@ def summarise(results: dict[int, PairResult], truth: dict[int, Columns]) -> dict
             rows[f"flux bias %, pairs {label}"] = f"{100 * value:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
             value, low, high = interval(std, pull_of(results, truth, group))
             rows[f"pull std recovered, pairs {label}"] = f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    value, low, high = interval(weighted_bias, *recovered(results, truth, pairs))
+    rows["flux bias %, pooled"] = f"{100 * value:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
     value, low, high = interval(std, pull_of(results, truth, pairs))
     rows["pull std recovered, pooled"] = f"{value:.3f} [{low:.3f}, {high:.3f}]"
     value, low, high = interval(std, forced_pull(results, truth, pairs))

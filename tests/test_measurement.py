@@ -85,7 +85,7 @@ def test_positions_and_fluxes_agree_with_photutils() -> None:
 
 
 def test_blended_sources_are_fitted_together() -> None:
-    planes = exposure([100.0, 107.5], [80.0, 81.0], [4e4, 1.6e4], None)
+    planes = exposure([100.0, 109.5], [80.0, 81.0], [4e4, 1.6e4], None)
     found = measure(planes).table
     found.sort("psfFlux")
     assert np.allclose(found["psfFlux"], [1.6e4, 4e4], rtol=0.02)

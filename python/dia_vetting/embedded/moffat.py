@@ -84,14 +84,3 @@ def fit_moffat(stack: F64, sigma: float, beta: float | None = None) -> Moffat:
     start = np.log(Moffat.round(2.355 * sigma, beta or 3.0).a)
     first = [1.0, 0.0, start, start, 0.0, *([] if beta else [np.log(1.9)])]
     return moffat(least_squares(residual, first, loss="soft_l1", f_scale=0.05, max_nfev=60).x)
-
-
-fit_profile = fit_moffat
-
-
-def moffat_stamp(size: int, fwhm: float, beta: float = 3.0) -> F64:  # noqa: D103
-    return Moffat.round(fwhm, beta).stamp(size)
-
-
-def fit_moffat(stack: F64, sigma: float) -> F64:  # type: ignore[no-redef]  # noqa: D103, F811
-    return fit_profile(stack, sigma).stamp(stack.shape[0])

@@ -1,10 +1,9 @@
 """A spatially varying PSF from the stars of one image, and nothing else.
 
-The PSF's pixels are polynomials of position (Jarvis et al. 2021, MNRAS 501, 1282: the ``PixelGrid`` model of
-Piff). Stars are compared with the model where they are, and only the *residuals* are moved to the centre of
-the pixel grid (Anderson & King 2000, PASP 112, 1360), so that interpolation errors are of second order.
-Where the stars say little, in the wings, the coefficients are then smoothed (`_denoised`), which keeps noise
-out of the model without changing its sum.
+The PSF is a series (`PsfSeries`) whose coefficients are polynomials of position. It is evaluated where a star
+is and compared with its pixels, so nothing is interpolated (the effective PSF of Anderson & King 2000, PASP
+112, 1360). Flux, position and local background of each star are eliminated from the equations; coefficients
+which the stars do not show are shrunk by the evidence for them (MacKay 1992, Neural Computation 4, 415).
 """
 
 from __future__ import annotations
@@ -16,28 +15,34 @@ import enum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from ..planes import Planes, cutouts
-from ..psf import Box, PolynomialPsf, chebyshev_terms, n_chebyshev_terms, shift_matrices
-from .psf_prior import fit_moffat, moffat_stamp
+from ..planes import Planes
+from ..psf import Box, PolynomialPsf, chebyshev_terms, n_chebyshev_terms
+from .moffat import Moffat, fit_moffat
+from .psf_series import PsfSeries, degrees
+from .psf_stars import StarStamps, core_pixels, star_stamps
 from .star_selection import Stars, select_stars
 
 type F64 = NDArray[np.float64]
 
 _GAUSS_FWHM = 2.3548
-_MODEL_ERROR = 0.02
-"""Assumed relative error of a model pixel, so that the brightest star does not outvote all others."""
-_ITERATIONS = 6
-_SCALES = ((1.2, 1.0 / (4.0 * np.pi * 1.2**2)), (3.0, 1.0 / (4.0 * np.pi * (1.2**2 + 3.0**2))))
-"""Widths of the smoothing kernels, pixels, and the part of white noise that each leaves."""
+_BETA = 2.5
+"""Exponent of the series' Moffat profile: between the wings of seeing discs and those of long exposures."""
+_DEGREE = 10
+_TOLERANCE = (0.5, 0.15, 0.15, 0.15)
+"""Part of the model by which a pixel may miss it before it is a neighbour's, per iteration."""
+_ITERATIONS = len(_TOLERANCE)
+_FIRST_SPREAD = 0.1
+"""Standard deviation of the coefficients before the stars are heard."""
+_PINNED = 1e8
+"""Weight of the equation that keeps the amplitude of the series; far over that of any star."""
 
 
 class PsfKind(enum.StrEnum):
     """How a PSF was found, the best first."""
 
     PIXELS = "pixels"
-    """Free pixels from three stars or more."""
+    """A series with free coefficients, from three stars or more."""
     MOFFAT = "moffat"
     """An elliptical Moffat profile from one or two stars, constant over the image."""
     DEFAULT = "default"
@@ -64,8 +69,8 @@ class PsfFitConfig:
 
     order: int = 2
     stamp_size: int | None = None
-    min_snr: float = 25.0
-    max_stars: int = 80
+    min_snr: float = 20.0
+    max_stars: int = 60
     default_fwhm: float = 4.0
 
 
@@ -129,26 +134,34 @@ def fit_psf(planes: Planes, config: PsfFitConfig | None = None) -> PsfFit:
     box = (0.0, planes.shape[1] - 1.0, 0.0, planes.shape[0] - 1.0)
     size = config.stamp_size or _stamp_size(stars, config)
     if not len(stars):
-        psf = _constant(moffat_stamp(size, config.default_fwhm), box)
-        nothing = np.zeros(0)
-        fwhm = float(psf.fwhm(box[1] / 2, box[3] / 2)[0])
-        return PsfFit(psf, PsfKind.DEFAULT, nothing, nothing, nothing, nothing, 0, fwhm, 0.0)
-    samples = _samples(planes, stars, size)
-    moffat = fit_moffat(_stack(samples), samples.sigma)
+        return _default(config.default_fwhm, size, box)
+    stamps = star_stamps(planes, stars, size)
+    stack = np.nan_to_num(np.nanmedian(stamps.centred(), axis=0))
     if len(stars) < 3:
-        psf = _constant(moffat / moffat.sum(), box)
-        return _finished(psf, PsfKind.MOFFAT, _measured(samples, psf))
-    psf, samples = _iterate(samples, moffat, config.order, box)
-    return _finished(psf, PsfKind.PIXELS, samples)
+        return _few(fit_moffat(stack, stamps.sigma), stamps, box)
+    series = PsfSeries(fit_moffat(stack, stamps.sigma, _BETA), _DEGREE)
+    return _fit_series(series, stamps, config.order, box)
 
 
-def _finished(psf: PolynomialPsf, kind: PsfKind, samples: _Samples) -> PsfFit:
-    good = samples.good
-    x, y, flux = samples.x[good], samples.y[good], samples.flux[good]
-    model = _images(samples, psf)[0]
-    error = 1.0 / np.sqrt(np.maximum((samples.weight * model**2).sum(axis=(1, 2)), 1e-300))[good]
-    fwhm = float(psf.fwhm(psf.box[1] / 2.0, psf.box[3] / 2.0)[0])
-    return PsfFit(psf, kind, x, y, flux, error, len(good), fwhm, _residual(samples, psf))
+def _default(fwhm: float, size: int, box: Box) -> PsfFit:
+    psf, none = _constant(Moffat.round(fwhm).stamp(size), box), np.zeros(0)
+    return PsfFit(psf, PsfKind.DEFAULT, none, none, none, none, 0, _fwhm(psf), 0.0)
+
+
+def _finished(
+    series: _Series, kind: PsfKind, stamps: StarStamps, good: NDArray[np.bool_], tried: int
+) -> PsfFit:
+    psf, stamps = _evaluated(series, stamps), stamps[good]
+    model = series.seen(stamps)
+    total = model.sum(axis=(1, 2))
+    information = (stamps.usable * model**2 / stamps.noise_variance(model)).sum(axis=(1, 2))
+    error = total / np.sqrt(np.maximum(information, 1e-300))
+    residual = _residual(stamps, model)
+    return PsfFit(psf, kind, stamps.x, stamps.y, stamps.flux * total, error, tried, _fwhm(psf), residual)
+
+
+def _fwhm(psf: PolynomialPsf) -> float:
+    return float(psf.fwhm(psf.box[1] / 2.0, psf.box[3] / 2.0)[0])
 
 
 def _constant(stamp: F64, box: Box) -> PolynomialPsf:
@@ -160,252 +173,173 @@ def _stamp_size(stars: Stars, config: PsfFitConfig) -> int:
     return 2 * int(np.clip(np.ceil(3.5 * fwhm), 10, 25)) + 1
 
 
+def _few(moffat: Moffat, stamps: StarStamps, box: Box) -> PsfFit:
+    series = _Series(PsfSeries(moffat, 0), np.ones((1, 1)), 0, box)
+    for _ in range(3):
+        stamps = _measured(stamps, series.seen(stamps))
+    return _finished(series, PsfKind.MOFFAT, stamps, np.ones(len(stamps), bool), len(stamps))
+
+
 @dataclasses.dataclass(frozen=True)
-class _Samples:
-    """Stars as stamps: data and inverse variance [N, S, S]; middle pixel, offset, flux [N]."""
+class _Series:
+    """A series with coefficients [n_spatial_terms, n_series_terms] at some spatial order."""
 
-    data: F64
-    weight: F64
-    middle_x: F64
-    middle_y: F64
-    dx: F64
-    dy: F64
-    flux: F64
-    good: NDArray[np.bool_]
-    sigma: float
+    basis: PsfSeries
+    coefficients: F64
+    order: int
+    box: Box
 
-    @property
-    def x(self) -> F64:
-        return self.middle_x + self.dx
+    def terms(self, x: F64, y: F64) -> F64:
+        return chebyshev_terms(x, y, self.order, self.box)
 
-    @property
-    def y(self) -> F64:
-        return self.middle_y + self.dy
+    def model(self, stamps: StarStamps, images: F64) -> F64:
+        """Return the stars of unit flux, [N, S, S], from the basis images at their places."""
+        local = self.terms(stamps.x, stamps.y) @ self.coefficients
+        return np.asarray((local[:, None, :] @ images).reshape(stamps.data.shape))
 
-
-def _samples(planes: Planes, stars: Stars, size: int) -> _Samples:
-    middle_x, middle_y = np.rint(stars.x), np.rint(stars.y)
-    first_x, first_y = middle_x.astype(np.int64) - size // 2, middle_y.astype(np.int64) - size // 2
-    data = cutouts(planes.image - stars.background, first_x, first_y, size).astype(np.float64)
-    variance = cutouts(planes.variance, first_x, first_y, size).astype(np.float64)
-    bad = cutouts(planes.unusable(), first_x, first_y, size, fill=True)
-    bad |= ~(np.isfinite(data) & (variance > 0))
-    data[bad] = 0.0
-    weight = np.where(bad, 0.0, 1.0 / np.where(bad, 1.0, variance))
-    return _Samples(
-        data=data,
-        weight=weight,
-        middle_x=middle_x,
-        middle_y=middle_y,
-        dx=stars.x - middle_x,
-        dy=stars.y - middle_y,
-        flux=stars.flux,
-        good=np.ones(len(stars), bool),
-        sigma=float(np.median(stars.radius)) / 1.1774,
-    )
+    def seen(self, stamps: StarStamps) -> F64:
+        """Return the stars of unit flux, [N, S, S]."""
+        return self.model(stamps, self.basis.images(stamps.size, stamps.dx, stamps.dy))
 
 
-def _shifted(stamps: F64, dx: F64, dy: F64) -> F64:
-    """Move stamps [N, S, S] by (dx, dy) pixels."""
-    size = stamps.shape[-1]
-    return np.asarray(shift_matrices(size, dy) @ stamps @ shift_matrices(size, dx).transpose(0, 2, 1))
+def _equations(stamps: StarStamps, model: F64, images: F64) -> tuple[F64, F64]:
+    """Return the normal equations of the series at each star: matrix [N, K, K] and right-hand side [N, K].
+
+    The star's own four unknowns are eliminated (Schur complement).
+    """
+    n = len(stamps)
+    weight = stamps.weight(model).reshape(n, 1, -1)
+    images = images * stamps.flux[:, None, None]
+    own, residual = stamps.nuisance(model), stamps.residual(model).reshape(n, -1, 1)
+    heavy, own_heavy = images * weight, own.transpose(0, 2, 1) * weight
+    inverse, mixed = _inverse(own_heavy @ own), heavy @ own
+    matrix = heavy @ images.transpose(0, 2, 1) - mixed @ inverse @ mixed.transpose(0, 2, 1)
+    right = heavy @ residual - mixed @ inverse @ (own_heavy @ residual)
+    return matrix, right[:, :, 0]
 
 
-def _stack(samples: _Samples) -> F64:
-    """Return the median of the centred stars, each of unit flux."""
-    centred = _shifted(samples.data, -samples.dx, -samples.dy) / samples.flux[:, None, None]
-    stack = np.nanmedian(np.where(samples.weight > 0, centred, np.nan), axis=0)
-    return np.nan_to_num(stack)
+def _inverse(matrix: F64) -> F64:
+    """Invert symmetric positive matrices, [N, 4, 4], after scaling them to a unit diagonal."""
+    scale = np.sqrt(np.maximum(np.einsum("nii->ni", matrix), 1e-60))
+    outer = scale[:, :, None] * scale[:, None, :]
+    return np.asarray(np.linalg.inv(matrix / outer + 1e-9 * np.eye(matrix.shape[-1])) / outer)
 
 
-def _images(samples: _Samples, psf: PolynomialPsf) -> tuple[F64, F64, F64]:
-    """Return the unit-flux model of each star and its derivatives with x and y, [N, S, S] each."""
-    kernels, size = psf.kernel_images(samples.x, samples.y), psf.size
-    in_x, in_y = shift_matrices(size, samples.dx), shift_matrices(size, samples.dy)
-    by_x, by_y = shift_matrices(size, samples.dx, True), shift_matrices(size, samples.dy, True)
-    across, along = kernels @ in_x.transpose(0, 2, 1), kernels @ by_x.transpose(0, 2, 1)
-    return in_y @ across, in_y @ along, by_y @ across
+def _measured(stamps: StarStamps, model: F64) -> StarStamps:
+    """Fit flux, position and background of each star to its model of unit flux: a Gauss-Newton step."""
+    own, weight = stamps.nuisance(model), stamps.weight(model).reshape(len(stamps), -1, 1)
+    right = (own * weight).transpose(0, 2, 1) @ stamps.residual(model).reshape(len(stamps), -1, 1)
+    inverse = _inverse((own * weight).transpose(0, 2, 1) @ own)
+    return stamps.stepped((inverse @ right)[:, :, 0])
 
 
-def _measured(samples: _Samples, psf: PolynomialPsf) -> _Samples:
-    """Fit flux and position of each star: two Gauss-Newton steps."""
+def _fit_series(basis: PsfSeries, stamps: StarStamps, order: int, box: Box) -> PsfFit:
+    first = _Series(PsfSeries(basis.moffat, 0), np.ones((1, 1)), 0, box)
     for _ in range(2):
-        model, by_x, by_y = _images(samples, psf)
-        flux = samples.flux[:, None, None]
-        design = np.stack([model, flux * by_x, flux * by_y], axis=-1)
-        residual = samples.data - flux * model
-        weight = 1.0 / (_inverse(samples.weight) + (_MODEL_ERROR * flux * model) ** 2)
-        normal = np.einsum("nyxi,nyx,nyxj->nij", design, weight, design, optimize=True)
-        right = np.einsum("nyxi,nyx,nyx->ni", design, weight, residual, optimize=True)
-        scale = np.sqrt(np.maximum(np.einsum("nii->ni", normal), 1e-300))
-        normal = normal / (scale[:, :, None] * scale[:, None, :]) + 1e-9 * np.eye(3)
-        step = np.linalg.solve(normal, (right / scale)[..., None])[..., 0] / scale
-        samples = dataclasses.replace(
-            samples,
-            flux=samples.flux + step[:, 0],
-            dx=np.clip(samples.dx + np.clip(step[:, 1], -0.5, 0.5), -2.0, 2.0),
-            dy=np.clip(samples.dy + np.clip(step[:, 2], -0.5, 0.5), -2.0, 2.0),
-        )
-    return samples
-
-
-def _inverse(weight: F64) -> F64:
-    return np.where(weight > 0, 1.0 / np.where(weight > 0, weight, 1.0), 1e30)
-
-
-def _residuals(samples: _Samples, psf: PolynomialPsf) -> tuple[F64, F64]:
-    """Return data minus model, and the model, of each star in units of its flux, [N, S, S]."""
-    model = _images(samples, psf)[0]
-    flux = samples.flux[:, None, None]
-    return samples.data / flux - model, model
-
-
-def _iterate(samples: _Samples, moffat: F64, order: int, box: Box) -> tuple[PolynomialPsf, _Samples]:
-    psf = _constant(moffat / moffat.sum(), box)
-    original = samples.weight
+        stamps = _measured(stamps, first.seen(stamps))
+    series = _start(basis, _affordable(order, len(stamps)), box)
+    usable, good = stamps.usable, np.ones(len(stamps), bool)
+    spread = np.full(series.coefficients.shape, _FIRST_SPREAD**2)
     for iteration in range(_ITERATIONS):
-        samples = _measured(samples, psf)
-        samples = _without_intruders(dataclasses.replace(samples, weight=original), psf)
-        if iteration == 0:
-            samples = _without_sky(samples, psf)
-        else:
-            samples = _without_outliers(samples, psf)
-        psf = _recentred(_updated(samples, psf, moffat, order))
-    return psf, _measured(samples, psf)
+        images = basis.images(stamps.size, stamps.dx, stamps.dy)
+        model = series.model(stamps, images)
+        stamps = dataclasses.replace(stamps, usable=usable).without_intruders(model, _TOLERANCE[iteration])
+        if iteration > 0:
+            alike = stamps.alike(model)
+            good = alike if alike.sum() >= 3 else good
+        series, spread = _solved(series, stamps, _equations(stamps, model, images), good, spread)
+        stamps = _measured(stamps, series.model(stamps, images))
+    return _finished(series, PsfKind.PIXELS, stamps, good, len(good))
 
 
-def _without_sky(samples: _Samples, psf: PolynomialPsf) -> _Samples:
-    """Subtract what the stars' surroundings have in common over the model: faint unseen sources, mostly.
-
-    Left in, it would be taken for wings of the PSF. It is done once, as wings and sky are then one.
-    """
-    u = np.arange(psf.size) - psf.size // 2
-    ring = (np.hypot(u[:, None], u[None, :]) > 0.8 * (psf.size // 2)) & (samples.weight > 0)
-    left = samples.data - samples.flux[:, None, None] * _images(samples, psf)[0]
-    values = left[ring]
-    for _ in range(3 if values.size else 0):
-        values = values[np.abs(values - np.median(values)) < 3.0 * max(float(values.std()), 1e-30)]
-    sky = float(values.mean()) if values.size else 0.0
-    return dataclasses.replace(samples, data=np.where(samples.weight > 0, samples.data - sky, 0.0))
-
-
-def _without_intruders(samples: _Samples, psf: PolynomialPsf) -> _Samples:
-    """Give no weight to pixels of neighbours: far over the model, and those next to them."""
-    residual, model = _residuals(samples, psf)
-    error = np.sqrt(_inverse(samples.weight)) / samples.flux[:, None, None]
-    over = np.abs(residual) > 5.0 * np.hypot(error, 0.15 * model)
-    grown = ndimage.maximum_filter(over & (samples.weight > 0), size=(1, 3, 3))
-    return dataclasses.replace(samples, weight=np.where(grown, 0.0, samples.weight))
-
-
-def _core(size: int, sigma: float) -> NDArray[np.bool_]:
-    u = np.arange(size) - size // 2
-    return np.asarray(np.hypot(u[:, None], u[None, :]) <= max(2.0 * sigma, 1.5))
-
-
-def _without_outliers(samples: _Samples, psf: PolynomialPsf) -> _Samples:
-    """Drop stars whose core is not the model: galaxies, blends, cosmic rays, or no flux at all."""
-    residual, model = _residuals(samples, psf)
-    variance = _inverse(samples.weight) / samples.flux[:, None, None] ** 2 + (_MODEL_ERROR * model) ** 2
-    core = _core(psf.size, samples.sigma) & (samples.weight > 0)
-    pixels = np.maximum(core.sum(axis=(1, 2)), 1)
-    chi2 = np.where(core, residual**2 / variance, 0.0).sum(axis=(1, 2)) / pixels
-    limit = np.median(chi2) + max(5.0 * 1.4826 * float(np.median(np.abs(chi2 - np.median(chi2)))), 1.0)
-    enough = pixels > 0.7 * _core(psf.size, samples.sigma).sum()
-    moved = np.hypot(samples.dx, samples.dy) < 1.5
-    good = (chi2 <= limit) & enough & moved & (samples.flux > 0)
-    return dataclasses.replace(samples, good=good if good.sum() >= 3 else samples.good)
-
-
-def _updated(samples: _Samples, psf: PolynomialPsf, moffat: F64, order: int) -> PolynomialPsf:
-    """Solve each pixel's polynomial from the stars' centred residuals, and denoise it."""
-    use = samples.good
-    while order > 0 and use.sum() < 2.5 * n_chebyshev_terms(order):
+def _affordable(order: int, n_stars: int) -> int:
+    while order > 0 and n_stars < 2.5 * n_chebyshev_terms(order):
         order -= 1
-    residual, model = _residuals(samples, psf)
-    residual = np.where(samples.weight > 0, residual, 0.0)
-    variance = _inverse(samples.weight) / samples.flux[:, None, None] ** 2 + (_MODEL_ERROR * model) ** 2
-    centred = _shifted(residual, -samples.dx, -samples.dy)[use]
-    weight = 1.0 / variance[use]
-    terms = chebyshev_terms(samples.x[use], samples.y[use], order, psf.box)
-    normal = np.einsum("ni,nyx,nj->yxij", terms, weight, terms, optimize=True)
-    right = np.einsum("ni,nyx,nyx->yxi", terms, weight, centred, optimize=True)
-    ridge = 1e-6 * np.einsum("yxii->yx", normal).max()
-    inverse = np.linalg.inv(normal + ridge * np.eye(terms.shape[1]))
-    change = np.einsum("yxij,yxj->iyx", inverse, right)
-    photons = weight**2 * (_inverse(samples.weight) / samples.flux[:, None, None] ** 2)[use]
-    scatter = np.einsum("ni,nyx,nj->yxij", terms, photons, terms, optimize=True)
-    noise = np.einsum("yxij,yxjk,yxki->iyx", inverse, scatter, inverse, optimize=True)
-    return PolynomialPsf(
-        _denoised(_raised(psf, order) + change, noise, moffat, samples.sigma), order, psf.box
-    )
+    return order
 
 
-def _raised(psf: PolynomialPsf, order: int) -> F64:
-    """Return the coefficients in a basis of another order; lower terms keep their place."""
-    raised = np.zeros((n_chebyshev_terms(order), psf.size, psf.size))
-    shared = min(len(raised), len(psf.coefficients))
-    raised[:shared] = psf.coefficients[:shared]
-    return raised
+def _start(basis: PsfSeries, order: int, box: Box) -> _Series:
+    """Return the series that is the Moffat profile everywhere."""
+    coefficients = np.zeros((n_chebyshev_terms(order), len(degrees(basis.degree))))
+    coefficients[0, 0] = 1.0
+    return _Series(basis, coefficients, order, box)
 
 
-def _denoised(coefficients: F64, variance: F64, moffat: F64, sigma: float) -> F64:
-    """Smooth the coefficients in the wings where they are noise, keeping their sums.
+def _solved(
+    series: _Series, stamps: StarStamps, equations: tuple[F64, F64], good: NDArray[np.bool_], spread: F64
+) -> tuple[_Series, F64]:
+    """Solve for all coefficients with a Gaussian prior whose variance per group the evidence sets."""
+    terms = series.terms(stamps.x, stamps.y)[good]
+    n_spatial, n_series = series.coefficients.shape
+    pairs = (terms[:, :, None] * terms[:, None, :]).reshape(len(terms), -1)
+    blocks = pairs.T @ equations[0][good].reshape(len(terms), -1)
+    blocks = blocks.reshape(n_spatial, n_spatial, n_series, n_series)
+    matrix = blocks.transpose(0, 2, 1, 3).reshape(spread.size, spread.size)
+    target = np.zeros(spread.shape)
+    target[0, 0] = 1.0
+    amplitude = _amplitude(series, stamps)
+    pinned = _PINNED * np.kron(np.eye(n_spatial), np.outer(amplitude, amplitude))
+    right = (terms.T @ equations[1][good]).ravel()
+    right += matrix @ (series.coefficients - target).ravel()
+    right += pinned @ (series.coefficients - target).ravel()
+    group = _groups(series)
+    flat = spread.ravel().copy()
+    for _ in range(3):
+        covariance = np.linalg.inv(matrix + pinned + np.diag(1.0 / flat))
+        found = covariance @ right
+        flat = _reweighted(found, np.diag(covariance), flat, group)
+    solved = dataclasses.replace(series, coefficients=target + found.reshape(spread.shape))
+    return solved, flat.reshape(spread.shape)
 
-    What departs from the Moffat profile (from zero in the spatial terms) is split into three scales; outside
-    the core the two finer ones are multiplied by the Wiener factor of their neighbourhood. Each spatial term
-    as a whole is multiplied by that of its core, so that a term which the stars do not show is not there.
+
+def _amplitude(series: _Series, stamps: StarStamps) -> F64:
+    """Return by how much each term changes the matched-filter flux of the model in the middle, [K].
+
+    The total of the coefficients and the fluxes of the stars are one unknown too many: it is pinned.
     """
-    prior = np.zeros_like(coefficients)
-    prior[0] = moffat / moffat.sum()
-    core = _core_weight(coefficients.shape[-1], sigma)
-    finer = coefficients - prior
-    power = (core * finer**2 / np.maximum(variance, 1e-300)).sum(axis=(1, 2)) / core.sum()
-    finer[1:] *= np.maximum(1.0 - 1.0 / np.maximum(power[1:], 1e-30), 0.0)[:, None, None]
-    kept, left = prior, 1.0
-    for width, passed in _SCALES:
-        coarser = _smooth(finer, width)
-        detail, finer = finer - coarser, coarser
-        noise = _smooth((left - passed) * variance, width)
-        signal = np.maximum(_smooth(detail**2, width) - noise, 0.0)
-        wiener = signal / (signal + noise)
-        kept, left = kept + detail * (core + (1.0 - core) * wiener), passed
-    return np.asarray(kept + finer)
+    images = series.basis.images(stamps.size, np.zeros(1), np.zeros(1))[0]
+    model = series.coefficients[0] @ images
+    return np.asarray(images @ model / (model @ model))
 
 
-def _core_weight(size: int, sigma: float) -> F64:
-    """Return 1 within four Gaussian widths, falling to 0 at six, [S, S]."""
-    u = np.arange(size) - size // 2
-    radius = np.hypot(u[:, None], u[None, :])
-    return np.asarray(np.clip(3.0 - 0.5 * radius / sigma, 0.0, 1.0))
+def _groups(series: _Series) -> NDArray[np.int64]:
+    """Return the group of each coefficient: one per spatial degree and degree of the series."""
+    spatial, own = degrees(series.order), degrees(series.basis.degree)
+    return np.asarray((spatial[:, None] * (series.basis.degree + 1) + own[None, :]).ravel())
 
 
-def _smooth(planes: F64, width: float) -> F64:
-    return np.asarray(ndimage.gaussian_filter(planes, sigma=(0.0, width, width), mode="reflect"))
+def _reweighted(found: F64, variance: F64, spread: F64, group: NDArray[np.int64]) -> F64:
+    """Return the prior variances that explain the coefficients (MacKay 1992)."""
+    power = np.bincount(group, found**2)
+    known = np.bincount(group, 1.0 - variance / spread)
+    best = np.clip(power / np.maximum(known, 1e-3), 1e-9, 1.0)
+    best[0] = 1.0
+    return np.asarray(best[group])
 
 
-def _recentred(psf: PolynomialPsf) -> PolynomialPsf:
-    """Return the PSF with unit sum and its centroid at the middle of the stamp, at every position."""
-    grid = np.meshgrid(np.linspace(psf.box[0], psf.box[1], 4), np.linspace(psf.box[2], psf.box[3], 4))
+def _evaluated(series: _Series, stamps: StarStamps) -> PolynomialPsf:
+    """Return the PSF as pixels, with its centroid at the middle of the stamp at every position."""
+    box, n = series.box, series.order + 2
+    grid = np.meshgrid(np.linspace(box[0], box[1], n), np.linspace(box[2], box[3], n))
     x, y = grid[0].ravel(), grid[1].ravel()
-    sigma = float(np.median(psf.fwhm(x, y))) / _GAUSS_FWHM
-    stamps = psf.kernel_images(x, y)
-    u = np.arange(psf.size) - psf.size // 2
-    window = np.exp(-0.5 * (u[:, None] ** 2 + u[None, :] ** 2) / sigma**2)
-    for _ in range(6):
-        total = np.einsum("nyx,yx->n", stamps, window)
+    local = (series.terms(x, y) @ series.coefficients)[:, None, :]
+    size, dx, dy = stamps.size, np.zeros(len(x)), np.zeros(len(x))
+    u = np.arange(size) - size // 2
+    sigma = stamps.sigma
+    for _ in range(8):
+        pixels = (local @ series.basis.images(size, dx, dy)).reshape(-1, size, size)
+        window = pixels * np.exp(-0.5 * (u[:, None] ** 2 + u[None, :] ** 2) / sigma**2)
+        total = window.sum(axis=(1, 2))
         # A window as wide as the profile halves an offset, hence the factor.
-        dx = -2.0 * np.einsum("nyx,yx,x->n", stamps, window, u) / total
-        dy = -2.0 * np.einsum("nyx,yx,y->n", stamps, window, u) / total
-        stamps = _shifted(stamps, np.clip(dx, -0.5, 0.5), np.clip(dy, -0.5, 0.5))
-    return PolynomialPsf.from_nodes(x, y, stamps, psf.order, psf.box)
+        dx -= np.clip(2.0 * np.einsum("nyx,x->n", window, u) / total, -0.5, 0.5)
+        dy -= np.clip(2.0 * np.einsum("nyx,y->n", window, u) / total, -0.5, 0.5)
+    return PolynomialPsf.from_nodes(x, y, pixels, series.order, box)
 
 
-def _residual(samples: _Samples, psf: PolynomialPsf) -> float:
-    residual, _ = _residuals(samples, psf)
-    core = _core(psf.size, samples.sigma) & (samples.weight > 0) & samples.good[:, None, None]
+def _residual(stamps: StarStamps, model: F64) -> float:
+    core = core_pixels(stamps.size, stamps.sigma) & stamps.usable
     if not core.any():
         return 0.0
-    noise = (_inverse(samples.weight) / samples.flux[:, None, None] ** 2)[core].mean()
-    excess = (residual[core] ** 2).mean() - noise
-    return float(np.sqrt(max(excess, 0.0)) / psf.kernel_images(samples.x, samples.y).max())
+    flux = stamps.flux[:, None, None]
+    excess = (stamps.residual(model) / flux) ** 2 - stamps.noise_variance(model) / flux**2
+    return float(np.sqrt(max(excess[core].mean(), 0.0)) / model.max())

@@ -1,8 +1,9 @@
 """The basis in which a PSF is fitted: a Moffat profile times polynomials that stay finite in the wings.
 
-With q = u / sqrt(|u|^2 + r^2), u the offset from the centre in the frame in which the Moffat profile is round,
-the polynomials of q up to some total degree span the Zernike polynomials of the plane folded into a disc. Fine
-in the core, they become constant along the radius far out, where a PSF is a power law and its stars are noise.
+With q = u / sqrt(|u|^2 + r^2), u the offset from the centre in the frame in which the Moffat profile is
+round, the polynomials of q up to some total degree span the Zernike polynomials of the plane folded into a
+disc. Fine in the core, they become constant along the radius far out, where a PSF is a power law and its
+stars are noise.
 """
 
 from __future__ import annotations

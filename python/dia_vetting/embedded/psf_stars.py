@@ -17,7 +17,7 @@ from .star_selection import Stars
 type F64 = NDArray[np.float64]
 type Flags = NDArray[np.bool_]
 
-_MODEL_ERROR = 0.02
+_MODEL_ERROR = 0.01
 """Assumed relative error of a model pixel, so that the brightest star does not outvote all others."""
 
 
@@ -70,7 +70,7 @@ class StarStamps:
     @property
     def size(self) -> int:
         """Side S of the stamps."""
-        return self.data.shape[-1]
+        return int(self.data.shape[-1])
 
     def noise_variance(self, model: F64) -> F64:
         """Return the variance that a model of unit flux, [N, S, S], predicts, nJy^2."""
@@ -130,7 +130,7 @@ class StarStamps:
         return dataclasses.replace(self, usable=self.usable & ~grown)
 
     def alike(self, model: F64) -> Flags:
-        """Tell which stars have a core like the model: no galaxies, blends, cosmic rays, or no flux at all."""
+        """Tell which stars have a core like the model: no galaxies, blends or cosmic rays."""
         core = core_pixels(self.size, self.sigma)
         pixels = np.maximum((core & self.usable).sum(axis=(1, 2)), 1)
         chi2 = (core * self.residual(model) ** 2 * self.weight(model)).sum(axis=(1, 2)) / pixels

@@ -138,8 +138,9 @@ def _detect(planes: Planes) -> tuple[NDArray[np.float32], NDArray[np.int32], _So
     image = np.ascontiguousarray(image - background)
     image[bad] = 0.0
     if not len(found):
-        none = _Sources(*(np.zeros(0) for _ in range(7)), label=np.zeros(0, np.int64))
-        return background, segments, none
+        nothing, none = np.zeros(0), np.zeros(0, np.int64)
+        sources = _Sources(nothing, nothing, nothing, nothing, nothing, nothing, nothing, none)
+        return background, segments, sources
     x, y = found["x"], found["y"]
     aperture = np.clip(4.0 * found["a"], 4.0, 15.0)
     flux, flux_error, _ = sep.sum_circle(image, x, y, aperture, err=error, mask=bad)
