@@ -16,8 +16,6 @@ import dataclasses
 
 import numpy as np
 from astropy.table import Table, vstack
-from scipy.optimize import minimize
-
 from dia_vetting.embedded.measurement import detect_and_measure
 from dia_vetting.embedded.photometry import forced_psf_flux
 from dia_vetting.embedded.psf_fitting import fit_psf
@@ -29,6 +27,7 @@ from dia_vetting.masks import UNUSABLE_BITS
 from dia_vetting.planes import Planes, blank_sky, cutouts
 from dia_vetting.psf import PolynomialPsf
 from dia_vetting.seeding import generator
+from scipy.optimize import minimize
 
 MATCH = 3.0
 """Largest distance of a detection to its injection, pixels."""
@@ -60,7 +59,7 @@ def template_on(image, exposures) -> Planes:
 def blank_positions(
     planes: list[Planes], rng: np.random.Generator, count: int, margin: int = 30
 ) -> np.ndarray:
-    """Draw positions, [count, 2] as (x, y), with no visible source and no masked pixel around in any image."""
+    """Draw positions, [count, 2] as (x, y), where no image has a source or a masked pixel."""
     free = np.logical_and.reduce([blank_sky(p, grow=6) for p in planes])
     free[:margin], free[-margin:], free[:, :margin], free[:, -margin:] = False, False, False, False
     rows, columns = np.nonzero(free)
@@ -76,13 +75,13 @@ def blank_positions(
 
 
 def inject(image, fitted: PolynomialPsf, template: Planes, rng, count: int) -> tuple[Planes, Table]:
-    """Put sources of SNR 2 to 120 (log-uniform) on blank sky, alternately with the fitted and the true PSF."""
+    """Put sources of SNR 2 to 120 (log-uniform) on blank sky, by turns with the fitted and the true PSF."""
     position = blank_positions([image.planes, template], rng, count)
     x, y = position.T
     noise = np.median(image.planes.variance[blank_sky(image.planes)]) + np.nanmedian(template.variance)
     sigma = np.sqrt(noise * fitted.effective_area(x, y))
     flux = sigma * 10 ** rng.uniform(np.log10(2), np.log10(120), len(x))
-    truth = image.psf.polynomial() if hasattr(image.psf, "polynomial") else true_psf(image)
+    truth = true_psf(image)
     planes, is_true = image.planes, np.arange(len(x)) % 2 == 1
     for psf, use in ((fitted, ~is_true), (truth, is_true)):
         rngs = [rng] * int(use.sum())
@@ -241,9 +240,9 @@ def report(results: list[ImageResult], pixel_scale: float, rng) -> None:
     total: collections.Counter = sum((r.causes for r in results), collections.Counter())
     print("DIA sources per image by cause:", {k: round(v / len(results), 1) for k, v in total.most_common()})
     for result in results:
+        count = sum(result.causes.values())
         print(
-            "  pixel pull %.3f  flux pull %.3f  n %d"
-            % (result.pixel_pull, result.flux_pull.std(), sum(result.causes.values()))
+            f"  pixel pull {result.pixel_pull:.3f}  flux pull {result.flux_pull.std():.3f}  {count} sources"
         )
 
 
@@ -258,7 +257,7 @@ def main() -> None:
     options = parser.parse_args()
     config = load_config(options.preset, size="demo")
     visits, scene = list_visits(config, options.seed), simulate_scene(config, options.seed)
-    detector = list(config.detectors)[0]
+    detector = next(iter(config.detectors))
     templates: dict[str, list] = {}
     results = []
     for visit in [v for v in visits if not v.is_template][: options.images]:

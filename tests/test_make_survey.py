@@ -1,4 +1,4 @@
-"""The simulated survey as a repository: what is in it, that it repeats, and that it goes on where it stopped."""
+"""The simulated survey as a repository: what is in it, that it repeats, that it goes on where it stopped."""
 
 from pathlib import Path
 

@@ -40,9 +40,9 @@ def visit(number: int, mjd: float, ra: float = 0.01) -> repository.ObservedVisit
     )
 
 
-@pytest.fixture
-def butler(tmp_path: Path) -> Butler:
-    butler = repository.open_repository(tmp_path / "repo")
+@pytest.fixture(scope="module")
+def butler(tmp_path_factory: pytest.TempPathFactory) -> Butler:
+    butler = repository.open_repository(tmp_path_factory.mktemp("repository") / "repo")
     repository.chain(butler, "SimLSST/defaults", [RUN])
     instrument = SimLSST()
     instrument.register(butler.registry)
@@ -74,7 +74,8 @@ def test_all_records_of_a_visit(butler: Butler) -> None:
     (record,) = registry.queryDimensionRecords("visit", instrument="SimLSST", visit=101)
     assert record.physical_filter == "r"
     assert record.zenith_angle == pytest.approx(60.0)
-    assert record.timespan.begin == Time(61000.2, format="mjd", scale="tai")
+    assert record.timespan.begin.tai.mjd == pytest.approx(61000.2, abs=1e-9)
+    assert (record.timespan.end - record.timespan.begin).sec == pytest.approx(30.0, abs=1e-4)
     assert contains(record.region, 0.045, -10.0)  # on the second detector
     assert not contains(record.region, 0.055, -10.0)
     (day,) = registry.queryDimensionRecords("day_obs", instrument="SimLSST", day_obs=record.day_obs)
