@@ -24,36 +24,16 @@ SIDE = 220
 SKY = 400.0
 GAIN = 4.0
 STARS = [
-    (40.2, 50.7, 2.0e5),
-    (150.4, 60.1, 9.0e4),
-    (60.9, 160.3, 6.0e4),
+    (40.2, 50.7, 2e5),
+    (150.4, 60.1, 9e4),
+    (60.9, 160.3, 6e4),
     (165.5, 170.8, 1.2e5),
     (110.0, 112.0, 4e4),
 ]
-
-
-# --- made-up exposures ---------------------------------------------------------------------------------------
-
-
-def tpv_header() -> fits.Header:
-    header = fits.Header()
-    header["CTYPE1"], header["CTYPE2"] = "RA---TPV", "DEC--TPV"
-    header["CRVAL1"], header["CRVAL2"], header["CUNIT1"], header["CUNIT2"] = 187.6, 25.43, "deg", "deg"
-    header["CRPIX1"], header["CRPIX2"] = 580.2, 10935.0
-    header["CD1_1"], header["CD1_2"], header["CD2_1"], header["CD2_2"] = (
-        -1.2e-07,
-        7.286e-05,
-        -7.288e-05,
-        -1.2e-07,
-    )
-    header["PV1_0"], header["PV1_1"], header["PV1_7"], header["PV2_1"], header["PV2_5"] = (
-        0.01,
-        1.04,
-        0.016,
-        1.01,
-        0.015,
-    )
-    return header
+TPV = {"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV", "CUNIT1": "deg", "CUNIT2": "deg"}
+TPV |= {"CRVAL1": 187.6, "CRVAL2": 25.43, "CRPIX1": 580.2, "CRPIX2": 10935.0}
+TPV |= {"CD1_1": -1.2e-07, "CD1_2": 7.286e-05, "CD2_1": -7.288e-05, "CD2_2": -1.2e-07}
+TPV |= {"PV1_0": 0.01, "PV1_1": 1.04, "PV1_7": 0.016, "PV2_1": 1.01, "PV2_5": 0.015}
 
 
 def write_exposure(
@@ -88,7 +68,7 @@ def write_exposure(
     primary.update({key: value for key, value in values.items() if value is not None})
     hdu = fits.CompImageHDU if suffix.endswith(".fz") else fits.ImageHDU
     for member, data in (("ooi", pixels), ("ood", quality), ("oow", weight)):
-        extension = tpv_header()
+        extension = fits.Header(TPV)
         extension["CCDNUM"], extension["GAINA"], extension["FWHM"] = 25, GAIN, 4.0
         kind = {"quantize_level": 0.0, "compression_type": "GZIP_2"} if hdu is fits.CompImageHDU else {}
         hdus = [fits.PrimaryHDU(header=primary), hdu(data, header=extension, name="S1", **kind)]
@@ -247,9 +227,6 @@ def test_command_counts_what_it_left_out_and_fails(tmp_path: Path) -> None:
     assert "expected at least one usable DECam exposure, found 2 unusable ones" in result.output
 
 
-# --- the real sample -----------------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def real(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Butler, IngestSummary]:
     folder, root = shared_data / "decam", tmp_path_factory.mktemp("decam") / "repo"
@@ -319,7 +296,7 @@ def test_pixels_variance_and_mask_are_those_of_the_files(real: tuple[Path, Butle
     assert rays == 384
 
 
-def test_stars_have_one_magnitude_in_all_exposures_of_a_band(
+def test_a_star_has_one_magnitude_in_all_exposures_of_a_band(
     real: tuple[Path, Butler, IngestSummary],
 ) -> None:
     _, butler, summary = real

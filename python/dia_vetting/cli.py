@@ -97,3 +97,49 @@ def ingest_decam_command(context: click.Context, folder: Path, repo: Path, templ
             click.echo(f"Left out: {error}", err=True)
         click.echo(f"{len(summary.errors)} files or exposures were left out.", err=True)
         context.exit(1)
+
+
+@main.command("summary", cls=_Command)
+@click.argument("repo")
+@click.argument("collection")
+@click.option("--instrument", required=True, help="Instrument.")
+@click.option(
+    "--plots", type=click.Path(path_type=Path, file_okay=False), help="Copy the plots to this folder."
+)
+def summary_command(repo: str, collection: str, instrument: str, plots: Path | None) -> None:
+    """Print the headline figures of the run in COLLECTION of REPO, with their intervals."""
+    from .summary import copy_plots, summarize
+
+    click.echo(summarize(repo, collection, instrument))
+    if plots:
+        click.echo(f"\n{len(copy_plots(repo, collection, instrument, plots))} plots in {plots}")
+
+
+@main.command("export-model", cls=_Command)
+@click.argument("repo")
+@click.argument("collection")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--instrument", required=True, help="Instrument that the model was trained for.")
+@click.option("--dataset-type", default="reliability_model", show_default=True, help="Of the model.")
+def export_model_command(repo: str, collection: str, file: Path, instrument: str, dataset_type: str) -> None:
+    """Write the trained model in COLLECTION of REPO to the Parquet file FILE."""
+    from .model_transfer import export_model
+
+    card = export_model(repo, collection, instrument, file, dataset_type)
+    click.echo(f"{card.architecture} {card.version}, trained on {card.instrument}, in {file}.")
+
+
+@main.command("import-model", cls=_Command)
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("repo")
+@click.argument("run")
+@click.option("--instrument", required=True, help="Instrument whose sources it is to score.")
+@click.option("--dataset-type", default="reliability_model", show_default=True, help="Of the model.")
+def import_model_command(file: Path, repo: str, run: str, instrument: str, dataset_type: str) -> None:
+    """Put the model in the Parquet file FILE into the RUN collection of REPO."""
+    from .model_transfer import import_model
+
+    card = import_model(file, repo, run, instrument, dataset_type)
+    click.echo(
+        f"{card.architecture} {card.version}, trained on {card.instrument}, for {instrument} in {run}."
+    )

@@ -366,9 +366,8 @@ def _pointing(source: str, header: fits.Header) -> tuple[float, float]:
     from astropy.coordinates import SkyCoord
 
     try:
-        place = SkyCoord(
-            header.get("TELRA", header["RA"]), header.get("TELDEC", header["DEC"]), unit=(u.hourangle, u.deg)
-        )
+        ra, dec = header.get("TELRA", header.get("RA")), header.get("TELDEC", header.get("DEC"))
+        place = SkyCoord(ra, dec, unit=(u.hourangle, u.deg))
     except (KeyError, ValueError, TypeError):
         raise DecamFileError(source, "pointing in TELRA and TELDEC", repr(header.get("TELRA"))) from None
     return float(place.ra.deg), float(place.dec.deg)

@@ -144,7 +144,7 @@ def score_histogram_figure(rows: Table, thresholds: Mapping[str, float]) -> Figu
     for axis, scale in zip(figure.subplots(1, 2), ("linear", "log"), strict=True):
         for label, values, style in sets:
             axis.hist(values, bins=np.linspace(0, 1, 41), label=f"{label} ({len(values)})", **style)
-        for name, threshold in thresholds.items():
+        for (name, threshold), side in zip(thresholds.items(), ("right", "left"), strict=False):
             axis.axvline(threshold, color=GREY, linestyle=":", linewidth=1.2)
             axis.annotate(
                 name,
@@ -152,7 +152,7 @@ def score_histogram_figure(rows: Table, thresholds: Mapping[str, float]) -> Figu
                 xycoords=("data", "axes fraction"),
                 rotation=90,
                 va="top",
-                ha="right",
+                ha=side,  # the two thresholds may be all but equal
                 fontsize=8,
                 color=GREY,
             )
