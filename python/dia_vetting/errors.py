@@ -5,11 +5,12 @@ subclasses are for what the sky or the data can cause: the task annotates its pa
 go on. Bad input that a person must mend is a `BadInputError`, which names what was wrong and where.
 """
 
+import functools
 from typing import Any
 
-from lsst.pipe.base import AlgorithmError
+from lsst.pipe.base import AlgorithmError, AnnotatedPartialOutputsError, PipelineTask
 
-__all__ = ["BadInputError", "ScienceError", "TableSchemaError"]
+__all__ = ["BadInputError", "ScienceError", "TableSchemaError", "annotates_failures"]
 
 
 class BadInputError(ValueError):
@@ -71,3 +72,33 @@ class ScienceError(AlgorithmError):
     def metadata(self) -> dict[str, Any]:
         """The numbers that explain the failure (see `lsst.pipe.base.AlgorithmError`)."""
         return dict(self._metadata)
+
+
+def annotates_failures[T: type[PipelineTask]](task_class: T) -> T:
+    """Make a `ScienceError` of a task an annotated failure: a class decorator for tasks of single images.
+
+    With ``pipetask run --no-raise-on-partial-outputs`` such a quantum is a qualified success without outputs,
+    so that what gathers all images (training, association) goes on with the others. Without the option it
+    is a failure, and only what does not depend on it goes on. ``pipetask report`` shows either.
+
+    Parameters
+    ----------
+    task_class : `type`
+        A `~lsst.pipe.base.PipelineTask`.
+
+    Returns
+    -------
+    task_class : `type`
+        The same class, its ``runQuantum`` wrapped.
+    """
+    run_quantum = task_class.runQuantum
+
+    @functools.wraps(run_quantum)
+    def annotated(self: PipelineTask, butlerQC: Any, inputRefs: Any, outputRefs: Any) -> None:
+        try:
+            run_quantum(self, butlerQC, inputRefs, outputRefs)
+        except ScienceError as error:
+            raise AnnotatedPartialOutputsError.annotate(error, self, log=self.log) from error
+
+    setattr(task_class, "runQuantum", annotated)
+    return task_class

@@ -17,6 +17,7 @@ from lsst.pipe.base import (
     Struct,
 )
 
+from ..errors import ScienceError
 from ..image_making import make_patch_image
 from ..images import planes_from_image, sky_to_pixel, tract_projection
 from .tract_geometry import TractGeometry
@@ -95,22 +96,28 @@ class BuildTemplateTask(PipelineTask):
         Raises
         ------
         lsst.pipe.base.NoWorkFound
-            If no exposure has a usable pixel on the patch.
+            If no exposure has a usable pixel on the patch. Exposures that cannot be used (no finite pixel,
+            no WCS) are left out, with a warning, and counted in the task metadata.
         """
         from .warping import coadd
 
         x0, _, y0, _ = (box := geometry.patch_box(patch)).outer
-        warps = []
+        warps, n_unusable = [], 0
         for exposure in exposures:
-            warp = _warp_to_patch(exposure, geometry, x0, y0, box.shape)
+            try:
+                warp = _warp_to_patch(exposure, geometry, x0, y0, box.shape)
+            except ScienceError as error:
+                self.log.warning("Exposure left out: %s", error)
+                n_unusable += 1
+                continue
             if not warp.unusable().all():
                 warps.append(warp)
+        self.metadata["n_exposures"], self.metadata["n_unusable"] = len(warps), n_unusable
         if not warps:
             raise NoWorkFound(
                 f"template_visit_image: no usable pixel on tract {geometry.tract}, patch {patch}."
             )
         self.log.info("Coadding %d exposures.", len(warps))
-        self.metadata["n_exposures"] = len(warps)
         tract_box = Box.from_shape(geometry.shape)
         projection = tract_projection(geometry.wcs, geometry.skymap, geometry.tract, tract_box)
         planes = coadd(warps, n_sigma=self.config.clip)
@@ -122,7 +129,9 @@ def _warp_to_patch(
 ) -> Any:
     from .warping import warp
 
-    def pixel_map(x: Any, y: Any) -> Any:
-        return sky_to_pixel(exposure, *geometry.pixel_to_sky(x + x0, y + y0), source="template exposure")
+    source = f"template_visit_image (visit {exposure.obs_info.visit_id}, detector {exposure.detector.id})"
 
-    return warp(planes_from_image(exposure, "template exposure"), pixel_map, shape)
+    def pixel_map(x: Any, y: Any) -> Any:
+        return sky_to_pixel(exposure, *geometry.pixel_to_sky(x + x0, y + y0), source=source)
+
+    return warp(planes_from_image(exposure, source), pixel_map, shape)

@@ -17,7 +17,10 @@ from lsst.pipe.base import (
     Struct,
 )
 
+from ..errors import annotates_failures
 from ..images import local_psf, mid_time, origin, pixel_to_sky, planes_from_image
+from ..planes import Planes
+from ..psf import PolynomialPsf
 from .source_schemas import DIA_SOURCE, DIFFERENCE_KERNEL_SOURCES
 
 
@@ -85,6 +88,7 @@ class DetectDiaSourcesConfig(PipelineTaskConfig, pipelineConnections=DetectDiaSo
     )
 
 
+@annotates_failures
 class DetectDiaSourcesTask(PipelineTask):
     """Detect and measure DIA sources, positive and negative (see `.detection`, `.measurement`)."""
 
@@ -165,8 +169,8 @@ class DetectDiaSourcesTask(PipelineTask):
             local_psf(difference, source="difference_image"),
             static,
             {
-                "science": (planes_from_image(science, "science image"), local_psf(science)),
-                "template": (planes_from_image(template, "template"), local_psf(template)),
+                "science": _planes_and_psf(science, self.config.connections.scienceType),
+                "template": _planes_and_psf(template, "template_detector"),
             },
             DetectionConfig(threshold=self.config.threshold, drop_flags=tuple(self.config.badSourceFlags)),
         )
@@ -180,6 +184,10 @@ class DetectDiaSourcesTask(PipelineTask):
         self.metadata["n_dropped"] = n_dropped
         for name, count in dropped.items():
             self.metadata[f"n_dropped_{name}"] = count
+
+
+def _planes_and_psf(image: VisitImage, source: str) -> tuple[Planes, PolynomialPsf]:
+    return planes_from_image(image, source), local_psf(image, source=source)
 
 
 def _standardize(

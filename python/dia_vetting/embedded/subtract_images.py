@@ -12,7 +12,7 @@ from lsst.images import Image, VisitImage
 from lsst.pex.config import ChoiceField, Field
 from lsst.pipe.base import NoWorkFound, PipelineTask, PipelineTaskConfig, PipelineTaskConnections, Struct
 
-from ..errors import ScienceError
+from ..errors import ScienceError, annotates_failures
 from ..images import local_psf, make_difference_image, planes_from_image
 from .source_schemas import DIFFERENCE_KERNEL_SOURCES
 
@@ -78,6 +78,7 @@ class SubtractImagesConfig(PipelineTaskConfig, pipelineConnections=SubtractImage
     minCandidateSnr = Field[float](doc="Smallest signal-to-noise ratio of those.", default=15.0)
 
 
+@annotates_failures
 class SubtractImagesTask(PipelineTask):
     """Subtract a PSF-matched template (Alard & Lupton 1998, whitened; see `.subtraction`)."""
 
@@ -117,13 +118,12 @@ class SubtractImagesTask(PipelineTask):
             min_candidates=self.config.minCandidates,
             min_candidate_snr=self.config.minCandidateSnr,
         )
-        planes = {
-            "science": planes_from_image(science, "science image"),
-            "template": planes_from_image(template, "template"),
-        }
-        psfs = local_psf(science, source="science image"), local_psf(template, source="template")
+        names = (self.config.connections.scienceType, "template_detector")
+        images = (science, template)
+        planes = [planes_from_image(image, name) for image, name in zip(images, names, strict=True)]
+        psfs = [local_psf(image, source=name) for image, name in zip(images, names, strict=True)]
         try:
-            result = subtract(planes["science"], planes["template"], *psfs, config)
+            result = subtract(planes[0], planes[1], psfs[0], psfs[1], config)
         except NoOverlapError as error:
             raise NoWorkFound(f"template_detector: {error}") from error
         except SubtractionError as error:

@@ -10,6 +10,7 @@ import numpy as np
 from lsst.images import MaskedImage, VisitImage
 from lsst.pipe.base import NoWorkFound, PipelineTask, PipelineTaskConfig, PipelineTaskConnections, Struct
 
+from ..errors import annotates_failures
 from ..image_making import replace_planes
 from ..images import origin, pixel_to_sky, planes_from_image, sky_to_pixel
 from ..masks import MaskBit
@@ -46,6 +47,7 @@ class WarpTemplateConfig(PipelineTaskConfig, pipelineConnections=WarpTemplateCon
     """Configuration of `WarpTemplateTask`."""
 
 
+@annotates_failures
 class WarpTemplateTask(PipelineTask):
     """Warp coadds to a detector and fit the PSF of what comes out (see `.warping`, `.psf_fitting`)."""
 
@@ -92,7 +94,7 @@ def _warp_to_detector(coadd: MaskedImage, science: VisitImage) -> Planes:
     patch_x0, patch_y0 = origin(coadd)
 
     def pixel_map(x: Any, y: Any) -> Any:
-        ra, dec = pixel_to_sky(science, x + x0, y + y0, source="visit image")
+        ra, dec = pixel_to_sky(science, x + x0, y + y0, source="visit_image")
         column, row = sky_to_pixel(coadd, ra, dec, source="template_coadd")
         return column - patch_x0, row - patch_y0
 

@@ -23,6 +23,7 @@ from lsst.pipe.base import (
 )
 from numpy.typing import NDArray
 
+from ..errors import annotates_failures
 from ..images import (
     nanojansky_per_electron,
     origin,
@@ -105,6 +106,7 @@ class InjectTransientsConfig(PipelineTaskConfig, pipelineConnections=InjectTrans
     )
 
 
+@annotates_failures
 class InjectTransientsTask(PipelineTask):
     """Inject point sources with the image's own PSF, calibrated flux, photon noise and variance."""
 

@@ -64,7 +64,7 @@ class FoldSettings:
     nside: int = 4096
     n_folds: int = 4
     validation_fraction: float = 0.15
-    min_examples: int = 50
+    min_examples: int = 30
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ from lsst.pipe.base import NoWorkFound, PipelineTask, PipelineTaskConfig, Pipeli
 from numpy.typing import NDArray
 
 from ..cutouts import CENTRE_CONVENTION, PlacedPlanes, Triplets, cut_triplets
-from ..errors import BadInputError
+from ..errors import BadInputError, annotates_failures
 from ..images import local_psf, origin, planes_from_image
 from ..masks import INJECTION_BITS, MaskBit
 from ..psf import PolynomialPsf, chebyshev_terms
@@ -90,6 +90,7 @@ class ExtractCutoutsConfig(PipelineTaskConfig, pipelineConnections=ExtractCutout
     )
 
 
+@annotates_failures
 class ExtractCutoutsTask(PipelineTask):
     """Cut science, template and difference out around every DIA source.
 

@@ -110,7 +110,7 @@ class TrainReliabilityConfig(PipelineTaskConfig, pipelineConnections=TrainReliab
     )
     minExamples = RangeField[int](
         doc="Smallest number of injected and of unlabelled DIA sources to train a fold with.",
-        default=50,
+        default=30,
         min=1,
     )
     maxSources = RangeField[int](
@@ -126,9 +126,9 @@ class TrainReliabilityConfig(PipelineTaskConfig, pipelineConnections=TrainReliab
         min=0.0,
         max=1.0,
     )
-    epochs = RangeField[int](doc="Passes over the training rows.", default=12, min=1)
+    epochs = RangeField[int](doc="Passes over the training rows.", default=10, min=1)
     minUpdates = RangeField[int](
-        doc="Least number of weight updates; small training sets get more epochs.", default=600, min=1
+        doc="Least number of weight updates; small training sets get more epochs.", default=400, min=1
     )
     batchSize = RangeField[int](doc="Rows per weight update.", default=64, min=2)
     learningRate = RangeField[float](

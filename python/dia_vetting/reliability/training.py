@@ -66,8 +66,8 @@ class TrainingSettings:
     """
 
     seed: int = 0
-    epochs: int = 12
-    min_updates: int = 600
+    epochs: int = 10
+    min_updates: int = 400
     batch_size: int = 64
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
