@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from dia_vetting.errors import TableSchemaError
-from dia_vetting.reliability.model_dataset import ContentHashError, from_table
+from dia_vetting.reliability.model_dataset import ContentHashError, from_table, provenance
 from dia_vetting.reliability.schemas import DIA_SOURCE_VETTING
 from dia_vetting.reliability.score_reliability import ScoreReliabilityConfig, ScoreReliabilityTask
 from dia_vetting.reliability.train_reliability import TrainReliabilityTask
+from lsst.daf.butler import Config
 from lsst.daf.butler.tests import addDatasetType, makeTestCollection, makeTestRepo
 from lsst.pipe.base import NoWorkFound
 from lsst.pipe.base.testUtils import assertValidInitOutput, lintConnections, makeQuantum, runTestQuantum
@@ -70,9 +71,12 @@ def test_training_and_scoring_through_a_butler(tmp_path):
     """Both tasks with their real connections: deferred reads, dataset names, storage classes, provenance."""
     cutouts, labels, expected = trained()
     visits = by_visit(cutouts)
-    repo = makeTestRepo(
-        str(tmp_path), {"instrument": ["Synthetic"], "visit": list(visits), "detector": [0, 1]}
-    )
+    files = {
+        "cls": "lsst.daf.butler.datastores.fileDatastore.FileDatastore",
+        "templates": {"default": "{run}/{datasetType}/{instrument:?}_{visit:?}_{detector:?}"},
+    }
+    known = {"instrument": ["Synthetic"], "visit": list(visits), "detector": [0, 1]}
+    repo = makeTestRepo(str(tmp_path), known, config=Config({"datastore": files}))
     for name in ("dia_source_cutout", "dia_source_label", "dia_source_vetting"):
         addDatasetType(repo, name, {"instrument", "visit", "detector"}, "ArrowAstropy")
     addDatasetType(repo, "reliability_model", {"instrument"}, "ArrowTable")
@@ -98,11 +102,15 @@ def test_training_and_scoring_through_a_butler(tmp_path):
     model = butler.get("reliability_model", INSTRUMENT)
     assert from_table(model).card.content_hash == from_table(expected.model).card.content_hash
     assert len(butler.get("reliability_training", INSTRUMENT)) == len(labels)
+    assert set(provenance(model).values()) == {butler.run}
+    assert len(provenance(model)) == 2 * len(data_ids) + 1
 
     score = _task()
     one = {"cutouts": data_ids[0], "model": INSTRUMENT, "vetting": data_ids[0]}
     runTestQuantum(score, butler, makeQuantum(score, butler, data_ids[0], one), mockRun=False)
-    vetting = butler.get("dia_source_vetting", data_ids[0])
+    # The butler drops a table's metadata unless asked for it.
+    with_meta = {"strip_astropy_meta_yaml": False}
+    vetting = butler.get("dia_source_vetting", data_ids[0], parameters=with_meta)
     np.testing.assert_array_equal(vetting["diaSourceId"], visits[data_ids[0]["visit"]]["diaSourceId"])
     assert np.isfinite(vetting["reliability"]).all()
     assert vetting.meta["model_content_hash"] == from_table(model).card.content_hash

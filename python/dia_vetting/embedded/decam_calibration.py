@@ -23,8 +23,10 @@ type F64 = NDArray[np.float64]
 type I64 = NDArray[np.int64]
 
 _MATCH_ARCSEC = 1.0
-_STAR_FLOOR = 0.005
-"""Error of a star's magnitude that no exposure is better than: flat fields, PSF models."""
+_STAR_FLOOR = 0.01
+"""Error of a star's magnitude that no exposure is better than: flat fields, light outside the aperture."""
+_APERTURE = 3.0
+"""Radius of the aperture in units of the band's median FWHM; PSF fluxes depend on how the PSF was found."""
 _HEADER_ERROR = 0.05
 """Error of a zero point in a header: exposures of one field, none of them photometric, differ by this."""
 
@@ -91,9 +93,10 @@ def calibrate(images: Sequence[tuple[DecamImage, PsfFit]]) -> list[ZeroPoint | N
     Returns
     -------
     zero_points
-        In the order of ``images``; an error for one that cannot be calibrated. In each band, the PSF
+        In the order of ``images``; an error for one that cannot be calibrated. In each band, the aperture
         magnitudes of stars within 1 arcsec of each other and the zero points in the headers are fitted
-        together by least squares, so that all images have the same stars at the same magnitudes.
+        together by robust least squares, so that all images have the same stars at the same magnitudes,
+        but for those that vary.
     """
     found: dict[int, ZeroPoint | NoZeroPointError] = {}
     for band in sorted({image.band for image, _ in images}):
@@ -124,26 +127,37 @@ def _calibrate_band(images: Sequence[tuple[DecamImage, PsfFit]]) -> list[ZeroPoi
 
 
 def _common_stars(images: Sequence[tuple[DecamImage, PsfFit]]) -> _Stars:
-    """Match the stars of all images of a band; those of one image only are left out."""
-    image, place, magnitude, error = [], [], [], []
-    for index, (data, fit) in enumerate(images):
-        use = fit.flux > 0
-        if not use.any():
-            continue
-        ra, dec = data.wcs.all_pix2world(fit.x[use], fit.y[use], 0)
-        place.append(SkyCoord(ra, dec, unit="deg").cartesian.xyz.value.T)
-        image.append(np.full(int(use.sum()), index))
-        magnitude.append(-2.5 * np.log10(fit.flux[use]))
-        error.append(np.hypot(1.0857 * fit.flux_error[use] / fit.flux[use], _STAR_FLOOR))
-    if not image:
-        return _Stars(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+    """Measure and match the stars of all images of a band; those of one image only are left out."""
+    radius = _APERTURE * float(np.median([fit.fwhm for _, fit in images]))
+    measured = [_measured(data, fit, radius) for data, fit in images]
+    which = np.repeat(np.arange(len(images)), [len(magnitude) for _, magnitude, _ in measured])
+    place, magnitude, error = (np.concatenate([m[k] for m in measured]) for k in range(3))
     reach = np.deg2rad(_MATCH_ARCSEC / 3600.0)
-    pairs = cKDTree(np.concatenate(place)).query_pairs(reach, output_type="ndarray")
-    label = _groups(len(np.concatenate(place)), pairs)
-    which = np.concatenate(image)
-    several = np.array([len(set(which[label == star])) > 1 for star in label])
-    columns = (which, label, np.concatenate(magnitude), np.concatenate(error))
-    return _Stars(*(column[several] for column in columns))
+    label = _groups(len(place), cKDTree(place).query_pairs(reach, output_type="ndarray"))
+    several = np.array([len(set(which[label == star])) > 1 for star in label], bool)
+    return _Stars(which[several], label[several], magnitude[several], error[several])
+
+
+def _measured(image: DecamImage, fit: PsfFit, radius: float) -> tuple[F64, F64, F64]:
+    """Return the stars of an image: unit vectors to them [N, 3], aperture magnitudes and errors [N]."""
+    import sep
+
+    planes, nothing = image.planes, np.zeros(0)
+    if not fit.n_stars:
+        return np.zeros((0, 3)), nothing, nothing
+    bad = planes.unusable()
+    flux, error, flag = sep.sum_circle(
+        np.where(bad, np.float32(0), planes.image),
+        fit.x,
+        fit.y,
+        radius,
+        err=np.sqrt(np.where(bad, np.float32(1), planes.variance)),
+        mask=bad,
+    )
+    use = (flux > 0) & (flag == 0)
+    ra, dec = image.wcs.all_pix2world(fit.x[use], fit.y[use], 0) if use.any() else (nothing, nothing)
+    place = SkyCoord(ra, dec, unit="deg").cartesian.xyz.value.T.reshape(-1, 3)
+    return place, -2.5 * np.log10(flux[use]), np.hypot(1.0857 * error[use] / flux[use], _STAR_FLOOR)
 
 
 def _groups(count: int, pairs: NDArray[np.int64]) -> I64:
@@ -160,18 +174,23 @@ def _tied_to_header(count: int, stars: _Stars, header: F64) -> NDArray[np.bool_]
 
 def _solve(header: F64, stars: _Stars) -> tuple[F64, F64]:
     """Return the zero points of all images, and their errors relative to the mean of the headers."""
-    count, (_, star) = len(header), np.unique(stars.star, return_inverse=True)
+    count, star = len(header), np.unique(stars.star, return_inverse=True)[1]
     size = count + (int(star.max()) + 1 if star.size else 0)
     rows, known = np.arange(len(star)), np.flatnonzero(np.isfinite(header))
     design = np.zeros((len(star) + len(known), size))
-    design[rows, stars.image] = 1.0 / stars.error
-    design[rows, count + star] = -1.0 / stars.error
-    design[len(star) + np.arange(len(known)), known] = 1.0 / _HEADER_ERROR
-    wanted = np.concatenate([-stars.magnitude / stars.error, header[known] / _HEADER_ERROR])
-    inverse = np.linalg.pinv(design.T @ design)
-    solution = inverse @ (design.T @ wanted)
+    design[rows, stars.image] = 1.0
+    design[rows, count + star] = -1.0
+    design[len(star) + np.arange(len(known)), known] = 1.0
+    wanted = np.concatenate([-stars.magnitude, header[known]])
+    error = np.concatenate([stars.error, np.full(len(known), _HEADER_ERROR)])
+    weight = 1.0 / error**2
+    for _ in range(10):
+        inverse = np.linalg.pinv((design * weight[:, None]).T @ design)
+        solution = inverse @ (design.T @ (weight * wanted))
+        # Cauchy weights: a star that varies loses its say.
+        weight = 1.0 / (error**2 * (1.0 + ((wanted - design @ solution) / (2.0 * error)) ** 2))
     mean = np.zeros(size)
     mean[known] = 1.0 / max(len(known), 1)
     relative = np.eye(size)[:count] - mean
-    error = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", relative, inverse, relative), 0.0))
-    return solution[:count], error
+    spread = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", relative, inverse, relative), 0.0))
+    return solution[:count], spread

@@ -112,6 +112,7 @@ class SimZTF(_Simulated):
     """The ZTF-like simulated camera."""
 
     name: ClassVar[str] = "SimZTF"
+    configPaths = ("resource://dia_vetting/config/SimZTF",)
 
 
 class DECam(EmbeddedInstrument):

@@ -28,7 +28,9 @@ __all__ = [
     "NewerFormatError",
     "ReliabilityModel",
     "TensorError",
+    "add_provenance",
     "from_table",
+    "provenance",
     "to_table",
 ]
 
@@ -36,6 +38,7 @@ FORMAT_VERSION = 1
 """Version of the layout described here; a reader refuses newer ones."""
 
 _CARD_KEY = b"dia_vetting:model_card"
+_PROVENANCE_KEY = b"dia_vetting:training_datasets"
 _CELLS = "trained_cells"
 _SCHEMA = pa.schema(
     [
@@ -70,8 +73,8 @@ class ContentHashError(BadInputError):
 class ModelCard(pydantic.BaseModel):
     """What a model is and where it comes from; written as JSON into the metadata of its table.
 
-    No time, host or run name is in it, so that the same training gives the same content hash. Which datasets
-    it was trained on is in the provenance that the butler adds to the stored table.
+    No time, host, run or dataset id is in it, so that the same training gives the same content hash. Which
+    datasets it was trained on stands beside it (`add_provenance`).
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
@@ -221,6 +224,31 @@ def from_table(table: pa.Table, source: str = "reliability_model") -> Reliabilit
     if found != card.content_hash:
         raise ContentHashError(source, f"content of hash {card.content_hash[:12]}", f"hash {found[:12]}")
     return model
+
+
+def add_provenance(table: pa.Table, datasets: Mapping[str, str]) -> pa.Table:
+    """Note beside the model card which datasets the model was trained on.
+
+    Parameters
+    ----------
+    table : `pyarrow.Table`
+        From `to_table`.
+    datasets : `~collections.abc.Mapping`
+        Collection by dataset id.
+
+    Returns
+    -------
+    table : `pyarrow.Table`
+        The same rows. The content hash does not cover this.
+    """
+    metadata = dict(table.schema.metadata)
+    return table.replace_schema_metadata(metadata | {_PROVENANCE_KEY: json.dumps(dict(datasets))})
+
+
+def provenance(table: pa.Table) -> dict[str, str]:
+    """Return the datasets a model was trained on: collection by dataset id, empty where not known."""
+    text = (table.schema.metadata or {}).get(_PROVENANCE_KEY, b"{}")
+    return {str(name): str(run) for name, run in json.loads(text).items()}
 
 
 def _read_card(table: pa.Table, source: str) -> ModelCard:

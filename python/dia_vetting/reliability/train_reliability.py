@@ -193,6 +193,8 @@ class TrainReliabilityTask(PipelineTask):
         self.trainingSchema = RELIABILITY_TRAINING.describe()
 
     def runQuantum(self, butlerQC: QuantumContext, inputRefs: Any, outputRefs: Any) -> None:  # noqa: D102
+        from .model_dataset import add_provenance
+
         inputs = butlerQC.get(inputRefs)
         cutouts = {_detector(handle): handle for handle in inputs["cutouts"]}
         labels = {_detector(handle): handle for handle in inputs["labels"]}
@@ -205,7 +207,10 @@ class TrainReliabilityTask(PipelineTask):
         ]
         data_id = butlerQC.quantum.dataId
         assert data_id is not None
-        butlerQC.put(self.run(sources, str(data_id["instrument"])), outputRefs)
+        outputs = self.run(sources, str(data_id["instrument"]))
+        datasets = {str(ref.id): ref.run for ref in (*inputRefs.cutouts, *inputRefs.labels)}
+        outputs.model = add_provenance(outputs.model, datasets)
+        butlerQC.put(outputs, outputRefs)
 
     def run(self, sources: Sequence[LabelledCutouts], instrument: str) -> Struct:
         """Train.
