@@ -30,7 +30,11 @@ from pipeline_runs import (
 )
 
 VISITS = (1001, 1002, 1003)
+TRACT = {"skymap": "embedded_simlsst_v1", "tract": 0}
 QUANTA = 35
+KILL_AFTER = 24
+"""Then the first network is being trained, or is about to be."""
+
 SECOND = "u/test/second"
 
 
@@ -52,7 +56,7 @@ def second(run: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> t
     """
     repo, _ = run
     log = tmp_path_factory.mktemp("killed") / "log"
-    done = run_and_kill(run_arguments(repo, SECOND, "-j", "1"), QUANTA // 2, log)
+    done = run_and_kill(run_arguments(repo, SECOND, "-j", "1"), KILL_AFTER, log)
     options = ("-j", "2", "--extend-run", "--skip-existing", "--clobber-outputs")
     return done, command("pipetask", *run_arguments(repo, SECOND, *options))
 
@@ -133,10 +137,10 @@ def test_associated_sources_are_those_of_the_detectors(butler: Butler) -> None:
     per_detector = np.concatenate(
         [t["diaSourceId"] for t in _per_visit(butler, "dia_source_detector").values()]
     )
-    sources, objects = butler.get("dia_source"), butler.get("dia_object")
+    sources, objects = butler.get("dia_source", TRACT), butler.get("dia_object", TRACT)
     np.testing.assert_array_equal(np.sort(sources["diaSourceId"]), np.sort(per_detector))
     assert set(sources["diaObjectId"]) == set(objects["diaObjectId"])
-    assert set(butler.get("dia_object_forced_source")["diaObjectId"]) <= set(objects["diaObjectId"])
+    assert set(butler.get("dia_object_forced_source", TRACT)["diaObjectId"]) <= set(objects["diaObjectId"])
 
 
 @pytest.mark.parametrize("prefix", ["", "seed_cnn_"])
@@ -221,7 +225,7 @@ def test_running_again_does_nothing(run: tuple[Path, str], butler: Butler) -> No
 
 def test_a_killed_run_is_completed(second: tuple[int, str], butler: Butler) -> None:
     killed_after, log = second
-    assert QUANTA // 2 <= killed_after < QUANTA
+    assert KILL_AFTER <= killed_after < QUANTA
     succeeded, failed, total = executed(log)
     assert (succeeded, failed) == (total, 0)
     assert QUANTA - killed_after - 1 <= total <= QUANTA - killed_after

@@ -138,5 +138,10 @@ def _injection(metrics: Mapping[str, Any]) -> Iterator[str]:
                 yield f"  {sample:6s}{name:30s}{value}"
 
 
-def _interval(estimate: Mapping[str, float]) -> str:
-    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+def _interval(estimate: Mapping[str, float | None]) -> str:
+    value, low, high = (_number(estimate[key]) for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]" if estimate["value"] is not None else "too few"
+
+
+def _number(value: float | None) -> str:
+    return "?" if value is None else f"{value:.3f}"

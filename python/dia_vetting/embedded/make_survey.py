@@ -168,10 +168,11 @@ def _check_same(butler: Butler, config: SurveyConfig, seed: int, summary: Survey
 
 
 def _geometry(config: SurveyConfig) -> TractGeometry:
-    """Return the tract: all the sky that any visit sees, in patches of about 1000 pixels."""
+    """Return the tract: all the sky that any visit sees; patches of about 1200 pixels divide its shorter side."""
     scale = config.camera.pixel_scale
     width, height = (int(np.ceil(extent / scale)) for extent in sky_extent(config))
-    patch = -(-max(width, height) // max(1, round(max(width, height) / 1000)))
+    shorter = min(width, height)
+    patch = -(-shorter // max(1, round(shorter / 1200)))
     return TractGeometry(
         skymap=f"embedded_{config.instrument.lower()}_v1",
         tract=0,
