@@ -17,7 +17,7 @@ from dia_vetting.injection.recovery import (
     pull_std,
     with_interval,
 )
-from dia_vetting.injection.schemas import GAIN_KEY, INJECTED_CATALOG, INJECTION_CURVE, INJECTION_OUTCOME
+from dia_vetting.injection.schemas import INJECTED_CATALOG, INJECTION_CURVE, INJECTION_OUTCOME
 from dia_vetting.masks import MaskBit
 from dia_vetting.planes import Planes
 from dia_vetting.reliability.schemas import DIA_SOURCE_LABEL, DIA_SOURCE_REQUIRED, MISSED_INJECTION
@@ -67,12 +67,12 @@ def test_expected_snr_is_that_of_repeated_measurements():
         fluxes.append((noise * unit[0]).sum() / (unit[0] ** 2).sum())
     planes = noisy_planes(SHAPE, GAIN, 1, SKY)
     drawn = draw_sources(planes, polynomial_stamps(psf), x, y, flux, GAIN, [RNG(1)]).planes
-    found = expected_snr(Difference(drawn, psf, 0, 0), x, y, flux, GAIN)
+    found = expected_snr(Difference(drawn, psf, 0, 0), x, y, flux, np.full(len(x), GAIN))
     assert found[0] == pytest.approx(300.0 / np.std(fluxes), rel=0.12)
     exact = 300.0 / np.sqrt(SKY / GAIN**2 / (unit[0] ** 2).sum())
     assert found[0] == pytest.approx(exact, rel=0.02)
-    assert expected_snr(Difference(drawn, psf, 0, 0), x, y, flux, np.inf)[0] < 0.99 * exact
-    shifted = expected_snr(Difference(drawn, psf, 1000, 500), x + 1000, y + 500, flux, GAIN)
+    assert expected_snr(Difference(drawn, psf, 0, 0), x, y, flux, np.full(len(x), np.inf))[0] < 0.99 * exact
+    shifted = expected_snr(Difference(drawn, psf, 1000, 500), x + 1000, y + 500, flux, np.full(len(x), GAIN))
     np.testing.assert_allclose(found, shifted, rtol=1e-12)
 
 
@@ -165,7 +165,7 @@ def injected_catalog(image, x, y, flux, flag=0) -> Table:
         "injection_flag": np.broadcast_to(flag, count), "injection_draw_size": np.full(count, 31),
         "x": x, "y": y, "flux": flux, "injected_flux": flux,
     }  # fmt: skip
-    return INJECTED_CATALOG.build(values, {GAIN_KEY: GAIN})
+    return INJECTED_CATALOG.build(values | {"gain": np.full(len(values["x"]), GAIN)})
 
 
 @pytest.fixture(scope="module")
@@ -255,4 +255,6 @@ def test_difference_without_any_variance_gives_nan():
     psf = moffat_psf(SHAPE)
     empty = Planes(np.zeros(SHAPE), np.full(SHAPE, np.nan), np.zeros(SHAPE, np.uint32))
     where = np.array([50.0])
-    assert np.isnan(expected_snr(Difference(empty, psf, 0, 0), where, where, np.array([1e3]), 1.0)).all()
+    assert np.isnan(
+        expected_snr(Difference(empty, psf, 0, 0), where, where, np.array([1e3]), np.ones(1))
+    ).all()

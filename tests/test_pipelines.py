@@ -21,6 +21,7 @@ OVERALL_INPUTS = {
         "template_detector",
         "dia_source_detector",
         "injected_visit_image_catalog",
+        "object",
     },
 }
 
@@ -70,6 +71,7 @@ def test_every_table_has_its_schema_as_an_init_output() -> None:
         edge.parent_dataset_type_name for t in graph.tasks.values() for edge in t.init.iter_all_outputs()
     }
     for name in (
+        "object",
         "host_galaxy",
         "transient_epoch",
         "dia_source_cutout",

@@ -148,6 +148,42 @@ def test_transients_on_candidates_do_not_change_the_kernel() -> None:
     assert after.diagnostics["kernel_sum"] == pytest.approx(before.diagnostics["kernel_sum"], abs=0.01)
 
 
+@pytest.mark.parametrize("seed", [3, 4])
+def test_few_candidates_with_a_transient_and_a_template_artefact_give_the_right_scale(seed: int) -> None:
+    pair = make_pair(seed, *FWHM["science"], shape=(200, 200), n_transients=1, n_stars=5)
+    before = subtract(pair.science, pair.template, pair.science_psf, pair.template_psf)
+    places = list(zip(before.static.x, before.static.y, strict=True))
+    flux = [float(pair.template.image[y - 8 : y + 9, x - 8 : x + 9].sum()) for x, y in places]
+    host, artefact = np.argsort(flux)[::-1][:2]
+    image = pair.science.image.copy()
+    model, x0, y0 = pair.science_psf.stellar_images([places[host][0] + 1.0], [places[host][1]])
+    image[y0[0] : y0[0] + 41, x0[0] : x0[0] + 41] += np.float32(flux[host]) * model[0].astype(np.float32)
+    x, y = places[artefact]  # only in the template, as a cosmic ray of its one exposure is
+    image[y - 8 : y + 9, x - 8 : x + 9] = 0.0
+    science = dataclasses.replace(pair.science, image=image)
+    after = subtract(science, pair.template, pair.science_psf, pair.template_psf)
+    assert before.diagnostics["n_candidates"] == after.diagnostics["n_candidates"] == 5
+    assert after.diagnostics["kernel_sum"] == pytest.approx(before.diagnostics["kernel_sum"], abs=0.01)
+
+
+def test_interpolated_noise_of_a_single_template_does_not_make_flux_errors_too_small() -> None:
+    pair = make_pair(1, *FWHM["science"])
+    random = np.random.default_rng(8)
+    deep = np.float32(9.0) * pair.template.variance
+    noise = random.normal(0, np.sqrt(deep))
+    # Half a pixel by linear interpolation: a quarter of the pixel variance, all of it on large scales.
+    moved = (noise + np.roll(noise, 1, 0) + np.roll(noise, 1, 1) + np.roll(noise, (1, 1), (0, 1))) / 4
+    template = Planes(
+        (pair.template.image + moved).astype(np.float32), pair.template.variance + deep, pair.template.mask
+    )
+    result = subtract(pair.science, template, pair.science_psf, pair.template_psf)
+    x, y = random.uniform(30, 330, (2, 900))
+    stars = np.column_stack([np.r_[pair.x, pair.star_x], np.r_[pair.y, pair.star_y]])
+    far = np.hypot(x[:, None] - stars[:, 0], y[:, None] - stars[:, 1]).min(axis=1) > 14
+    flux, err, _, _ = forced_psf_flux(result.difference, result.psf, x[far], y[far])
+    assert (flux / err).std() == pytest.approx(1.0, abs=0.1)
+
+
 def with_defects(planes: Planes, bit: MaskBit, where: tuple[slice, slice], value: float) -> Planes:
     image, mask = planes.image.copy(), planes.mask.copy()
     image[where] = value

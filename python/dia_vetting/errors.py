@@ -10,7 +10,13 @@ from typing import Any
 
 from lsst.pipe.base import AlgorithmError, AnnotatedPartialOutputsError, PipelineTask
 
-__all__ = ["BadInputError", "ScienceError", "TableSchemaError", "annotates_failures"]
+__all__ = [
+    "BadInputError",
+    "ScienceError",
+    "TableSchemaError",
+    "UnreadableDatasetError",
+    "annotates_failures",
+]
 
 
 class BadInputError(ValueError):
@@ -53,6 +59,10 @@ class TableSchemaError(BadInputError):
         self.column = column
 
 
+class UnreadableDatasetError(BadInputError):
+    """A dataset whose file is damaged, or holds something else than its dataset type says."""
+
+
 class ScienceError(AlgorithmError):
     """A failure that the data can cause, with the numbers that explain it.
 
@@ -79,7 +89,9 @@ def annotates_failures[T: type[PipelineTask]](task_class: T) -> T:
 
     With ``pipetask run --no-raise-on-partial-outputs`` such a quantum is a qualified success without outputs,
     so that what gathers all images (training, association) goes on with the others. Without the option it
-    is a failure, and only what does not depend on it goes on. ``pipetask report`` shows either.
+    is a failure, and only what does not depend on it goes on. ``pipetask report`` shows either. An input
+    that cannot be read is always a failure (`UnreadableDatasetError`, or the butler's own
+    ``FileIntegrityError``), since it can be mended, and the quantum has to be run again then.
 
     Parameters
     ----------
@@ -99,6 +111,11 @@ def annotates_failures[T: type[PipelineTask]](task_class: T) -> T:
             run_quantum(self, butlerQC, inputRefs, outputRefs)
         except ScienceError as error:
             raise AnnotatedPartialOutputsError.annotate(error, self, log=self.log) from error
+        except ValueError as error:
+            # What a formatter raises has no type of its own: daf_butler makes this of anything.
+            if str(error).startswith("Failure from formatter"):
+                raise UnreadableDatasetError(self.getName(), "inputs that can be read", str(error)) from error
+            raise
 
     setattr(task_class, "runQuantum", annotated)
     return task_class

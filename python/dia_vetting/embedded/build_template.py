@@ -17,7 +17,7 @@ from lsst.pipe.base import (
     Struct,
 )
 
-from ..errors import ScienceError
+from ..errors import ScienceError, annotates_failures
 from ..image_making import make_patch_image
 from ..images import planes_from_image, sky_to_pixel, tract_projection
 from .tract_geometry import TractGeometry
@@ -60,6 +60,7 @@ class BuildTemplateConfig(PipelineTaskConfig, pipelineConnections=BuildTemplateC
     clip = Field[float](doc="Leave out pixels this many sigma off the median.", default=5.0)
 
 
+@annotates_failures
 class BuildTemplateTask(PipelineTask):
     """Warp template exposures to a patch and coadd them (see `.warping`)."""
 

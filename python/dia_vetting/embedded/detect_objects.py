@@ -51,6 +51,11 @@ class DetectObjectsConnections(PipelineTaskConnections, dimensions=("skymap", "t
         storageClass="ArrowAstropy",
         dimensions=("skymap", "tract"),
     )
+    objectSchema = cT.InitOutput(
+        doc="Columns of the object table; {band} stands for each band of the coadds.",
+        name="object_schema",
+        storageClass="ArrowAstropy",
+    )
 
 
 class DetectObjectsConfig(PipelineTaskConfig, pipelineConnections=DetectObjectsConnections):
@@ -72,6 +77,10 @@ class DetectObjectsTask(PipelineTask):
     ConfigClass = DetectObjectsConfig
     _DefaultName = "detectObjects"
     config: DetectObjectsConfig
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.objectSchema = object_schema(["{band}"]).describe()
 
     def runQuantum(self, butlerQC: QuantumContext, inputRefs: Any, outputRefs: Any) -> None:  # noqa: D102
         geometry = TractGeometry.from_dict(butlerQC.get(inputRefs.geometry))

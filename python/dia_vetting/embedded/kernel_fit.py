@@ -235,18 +235,34 @@ def _point_excess(residuals: F32, variance: F32, side: int, sigma: float) -> F64
     return np.asarray(np.max(np.abs(score) / np.sqrt(np.maximum(noise, 1e-30)), axis=(1, 2)), np.float64)
 
 
-def _flux_ratio(stamps: Stamps, side: int) -> float:
-    """First guess of the kernel sum: median ratio of the fluxes in the stamps, above their borders."""
+def _flux_ratios(stamps: Stamps, side: int, radius: float) -> tuple[F64, F64]:
+    """Ratio of the fluxes of each candidate in an aperture, target over convolved, and its error, [N]."""
+    u = np.arange(side) - side // 2
+    inside = (u[:, None] ** 2 + u[None, :] ** 2 <= radius**2).ravel()
+    border = (np.abs(u)[:, None] == side // 2) | (np.abs(u)[None, :] == side // 2)
+    area, rim = int(inside.sum()), int(border.sum())
 
-    def flux(values: F32) -> F32:
-        square = values.reshape(-1, side, side)
-        border = np.concatenate([square[:, 0], square[:, -1], square[:, :, 0], square[:, :, -1]], axis=1)
-        return np.asarray((square - np.median(border, axis=1)[:, None, None]).sum(axis=(1, 2)))
+    def flux(values: F32) -> F64:
+        sky = np.median(values[:, border.ravel()], axis=1)
+        return np.asarray(values[:, inside].sum(axis=1) - area * sky, np.float64)
 
     before, after = flux(stamps.design[:, 0]), flux(stamps.target)
-    bright = before >= np.median(before)
-    ratio = float(np.median(after[bright] / np.maximum(before[bright], 1e-30)))
-    return ratio if 0.05 < ratio < 20.0 else 1.0
+    # Variance of the sum, and of the median of the rim (pi / 2 of that of a mean) times the area.
+    usable = np.where(np.isfinite(stamps.variance), stamps.variance, 0.0)
+    noise = np.median(usable + stamps.convolved_variance, axis=1) * (area + np.pi / 2 * area**2 / rim)
+    before = np.maximum(before, 1e-30)
+    return after / before, np.sqrt(noise) / before
+
+
+def _agreeing(ratio: F64, error: F64, tolerance: float, n_sigma: float) -> NDArray[np.bool_]:
+    """Candidates whose flux changes by the same factor as that of most others: constant sources, [N].
+
+    Where candidates are few, a transient on a galaxy or a cosmic ray of the template would pull the kernel
+    sum so far that no candidate fits any more, and none stands out. All, if fewer than two agree.
+    """
+    middle = np.median(ratio)
+    agree = np.abs(ratio - middle) <= tolerance * abs(middle) + n_sigma * error
+    return np.asarray(agree if np.count_nonzero(agree) >= min(2, len(agree)) else np.ones(len(ratio), bool))
 
 
 def solve_kernel(
@@ -273,7 +289,7 @@ def solve_kernel(
     jitter, fraction
         Model error (pixels, and fraction of the flux) that keeps a few bright stars from deciding alone.
     clip
-        Rejection threshold, robust standard deviations.
+        Rejection threshold, (robust) standard deviations.
     iterations
         Number of solutions.
 
@@ -286,8 +302,10 @@ def solve_kernel(
     free = _free(basis.size, order, scale_order, background_order)
     images = basis.images().reshape(basis.size, -1)
     overlap = images @ images.T
-    keep = np.ones(len(stamps.target), bool)
-    kernel_sum = _flux_ratio(stamps, side)
+    ratio, error = _flux_ratios(stamps, side, 3.5 * psf_sigma)
+    constant = _agreeing(ratio, error, 0.2, clip)
+    keep = constant
+    kernel_sum = float(np.clip(np.median(ratio[constant]), 0.05, 20.0))
     model = stamps.design[:, 0] * np.float32(kernel_sum)
     variance = _total_variance(stamps, gain, model, side, jitter, fraction)
     prior_gram, prior_right = _normal_equations(prior, (1 / prior.variance).astype(np.float32), overlap)
@@ -307,10 +325,10 @@ def solve_kernel(
         variance = _total_variance(stamps, gain, model - local[:, -1:], side, jitter, fraction)
         weight = np.where(np.isfinite(variance), 1.0 / variance, 0.0)
         chi2 = (residuals**2 * weight).sum(axis=1) / np.maximum((weight > 0).sum(axis=1), 1)
-        everything = np.ones(len(keep), bool)
-        keep = clip_high(chi2.astype(np.float64), everything, clip)
+        keep = clip_high(chi2.astype(np.float64), constant, clip)
         excess = _point_excess(residuals, variance, side, psf_sigma)
-        keep &= clip_high(excess, everything, clip) & (excess < max(4.5, float(np.median(excess)) * 2.0))
+        limit = max(4.5, float(np.median(excess[constant])) * 2.0)
+        keep &= clip_high(excess, constant, clip) & (excess < limit)
         if not keep.any():
-            keep = everything
+            keep = constant
     return KernelSolution(coefficients, keep, residuals, np.asarray(chi2, np.float64))

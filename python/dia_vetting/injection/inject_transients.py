@@ -40,7 +40,7 @@ from .flags import InjectionFlag, count_flags
 from .gain import fit_gain
 from .host_geometry import project
 from .image_stamps import image_stamps
-from .schemas import GAIN_KEY, INJECTED_CATALOG, TRANSIENT_EPOCH
+from .schemas import INJECTED_CATALOG, TRANSIENT_EPOCH
 
 type F64 = NDArray[np.float64]
 
@@ -265,7 +265,7 @@ def _catalog(
     values = {name: rows[name] for name in TRANSIENT_EPOCH.names()}
     values |= {"injection_flag": flag, "injection_draw_size": size, "x": x, "y": y}
     values |= {"flux": flux, "injected_flux": on_image}
-    meta: dict[str, float] = {str(bit.name): int(bit).bit_length() - 1 for bit in InjectionFlag}
-    if np.isfinite(gain):
-        meta[GAIN_KEY] = gain
+    values["gain"] = np.full(len(rows), gain if np.isfinite(gain) else np.inf)
+    # For readers of the file: a butler drops this metadata on read.
+    meta = {str(bit.name): int(bit).bit_length() - 1 for bit in InjectionFlag}
     return INJECTED_CATALOG.build(values, meta)

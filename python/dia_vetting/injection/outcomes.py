@@ -15,7 +15,7 @@ from ..masks import UNUSABLE_BITS, MaskBit
 from ..planes import Planes, cutouts
 from ..psf import PolynomialPsf
 from .host_geometry import project
-from .schemas import GAIN_KEY, INJECTION_OUTCOME
+from .schemas import INJECTION_OUTCOME
 
 type F64 = NDArray[np.float64]
 
@@ -49,7 +49,7 @@ class Difference:
     y0: int
 
 
-def expected_snr(difference: Difference, x: F64, y: F64, flux: F64, gain: float) -> F64:
+def expected_snr(difference: Difference, x: F64, y: F64, flux: F64, gain: F64) -> F64:
     """Return the signal-to-noise ratio that point sources should have on a difference image.
 
     The error of a PSF flux with equal weights is ``sqrt(sum P^2 V) / sum P^2``. The photon noise of the
@@ -63,7 +63,7 @@ def expected_snr(difference: Difference, x: F64, y: F64, flux: F64, gain: float)
         Parent-frame positions.
     flux : `numpy.ndarray`, (N,), float64
         True fluxes, nJy.
-    gain : `float`
+    gain : `numpy.ndarray`, (N,), float64
         Electrons per nJy; infinite if the variance does not hold the sources' noise.
 
     Returns
@@ -76,7 +76,7 @@ def expected_snr(difference: Difference, x: F64, y: F64, flux: F64, gain: float)
     unit, x_first, y_first = difference.psf.stellar_images(x - difference.x0, y - difference.y0)
     variance = cutouts(difference.planes.variance, x_first, y_first, unit.shape[1]).astype(np.float64)
     good = np.isfinite(variance) & (variance > 0)
-    own = flux[:, None, None] * np.maximum(unit, 0.0) / gain
+    own = flux[:, None, None] * np.maximum(unit, 0.0) / gain[:, None, None]
     # Own noise can exceed the plane where that was smoothed; a tenth of the plane is surely sky.
     background = np.maximum(variance - own, 0.1 * variance)
     power = np.where(good, unit**2, 0.0)
@@ -117,7 +117,7 @@ def injection_outcomes(
     x, y = (np.asarray(injected[name], float) for name in "xy")
     rows = injected[(np.asarray(injected["injection_flag"]) == 0) & _on_image(difference, x, y)]
     x, y, flux = (np.asarray(rows[name], float) for name in ("x", "y", "flux"))
-    gain = float(injected.meta.get(GAIN_KEY, np.inf))
+    gain = np.asarray(rows["gain"], float) if "gain" in rows.colnames else np.full(len(rows), np.inf)
     found = _sources_by_injection(np.asarray(rows["injection_id"]), labels, dia_sources)
     have = found >= 0
     sources = dia_sources[found[have]]

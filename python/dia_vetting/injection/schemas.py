@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from ..tables import Column, TableSchema
 
 __all__ = [
-    "GAIN_KEY",
     "HOST_GALAXY",
     "INJECTED_CATALOG",
     "INJECTION_CURVE",
@@ -14,9 +13,6 @@ __all__ = [
     "TRANSIENT_TRUTH",
     "host_galaxy_schema",
 ]
-
-GAIN_KEY = "GAIN"
-"""Metadata key of an injected catalog: electrons per nJy of the image, as its photon noise was made."""
 
 _HOST_SHAPE = (
     Column("host_a", "f8", "Host semi-major axis (rms, from second moments)", "arcsec"),
@@ -96,6 +92,9 @@ INJECTED_CATALOG = TableSchema(
         *TRANSIENT_EPOCH.columns,
         Column("injection_flag", "i8", "Bit mask of reasons for no injection; 0 = injected (see flags.py)"),
         Column("injection_draw_size", "i8", "Side of the stamp that was drawn", "pix"),
+        Column(
+            "gain", "f8", "Electrons per nJy, of the photon noise; inf for none", "electron / nJy"
+        ),
         Column("x", "f8", "Column in the parent frame of the image", "pix"),
         Column("y", "f8", "Row in the parent frame of the image", "pix"),
         Column("flux", "f8", "Calibrated flux that was injected", "nJy"),

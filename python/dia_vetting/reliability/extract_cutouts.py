@@ -31,7 +31,7 @@ _DIMENSIONS = ("instrument", "visit", "detector")
 
 
 class ImageBoxError(BadInputError):
-    """Science or template image that does not cover the box of the difference image."""
+    """An image that does not cover the box of the difference image, or is smaller than a stamp."""
 
 
 class ExtractCutoutsConnections(
@@ -128,7 +128,7 @@ class ExtractCutoutsTask(PipelineTask):
         lsst.pipe.base.NoWorkFound
             If there is no DIA source.
         ImageBoxError
-            If science or template do not cover the difference.
+            If science or template do not cover the difference, or a stamp is larger than the difference.
         TableSchemaError
             If the table lacks a column, or it has another unit.
         """
@@ -137,6 +137,9 @@ class ExtractCutoutsTask(PipelineTask):
         if not len(diaSources):
             raise NoWorkFound(f"{names.diaSourceType}: there is no DIA source to cut out.")
         check_boxes(difference, {names.scienceType: science, names.templateType: template})
+        if self.config.stampSize > min(difference.bbox.shape):
+            wanted = f"an image no smaller than the stamps of {self.config.stampSize} pixels (stampSize)"
+            raise ImageBoxError(names.differenceType, wanted, str(difference.bbox))
         x, y = (np.asarray(diaSources[name], dtype=float) for name in "xy")
         triplets = cut_triplets(
             _place(science, names.scienceType),
