@@ -4,10 +4,10 @@
 
 FOLDER holds Community Pipeline files (see doc/decam.md), MODEL.parquet a model that
 `dia-vetting export-model` wrote; the field is too small to train on. Exposures and model go to DIR/repo; then
-stock `pipetask run` runs pipelines/Embedded/decam.yaml once per seed (collections u/decam/seed<N>), and once more on the same
-images without their cosmic-ray masks (u/decam/unmasked): cosmic rays that the masks hold are interpolated
-over, so that they can be seen among the DIA sources only there. A second call does what is missing. The
-picture DIR/decam_transient.png shows an injection on the brightest host (see decam_picture.py).
+stock `pipetask run` runs pipelines/Embedded/decam.yaml once per seed (collections u/decam/seed<N>), and once
+more on the same images without their cosmic-ray masks (u/decam/unmasked): cosmic rays that the masks hold are
+interpolated over, so that they can be seen among the DIA sources only there. A second call does what is
+missing. The picture DIR/decam_transient.png shows an injection on the brightest host (see decam_picture.py).
 
 Intervals are 95 %: Wilson's for fractions, else from a bootstrap over groups. A group is a visit and a host,
 or for host-less injections a visit and a seed: the pixels under a host have the same noise in every seed.
@@ -291,9 +291,10 @@ def merged(sources: Table) -> Table:
         left &= ~near
         part, best = sources[near], sources[first]
         score = np.asarray(part["reliability"], float)
+        sign = -1 if best["isNegative"] else 1
         rows.append((
             best["visit"], best["band"], x[first], y[first], len(np.unique(part["seed"])),
-            float(np.median(part["snr"])) * (-1 if best["isNegative"] else 1), float(np.median(part["sharpness"])),
+            sign * float(np.median(part["snr"])), float(np.median(part["sharpness"])),
             float(np.median(score)), float(score.min()), float(score.max()),
         ))  # fmt: skip
     names = ["visit", "band", "x", "y", "seeds", "snr", "sharpness", "score", "score_min", "score_max"]

@@ -168,7 +168,7 @@ def _check_same(butler: Butler, config: SurveyConfig, seed: int, summary: Survey
 
 
 def _geometry(config: SurveyConfig) -> TractGeometry:
-    """Return the tract: all the sky that any visit sees; patches of about 1200 pixels divide its shorter side."""
+    """Return the tract: all the sky that any visit sees; patches of some 1200 pixels divide its side."""
     scale = config.camera.pixel_scale
     width, height = (int(np.ceil(extent / scale)) for extent in sky_extent(config))
     shorter = min(width, height)
