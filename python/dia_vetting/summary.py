@@ -130,12 +130,16 @@ def _reliability(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _injection(metrics: Mapping[str, Any]) -> Iterator[str]:
-    for sample in ("all", "blank"):
-        for name, value in metrics[sample].items():
-            if isinstance(value, Mapping) and "value" in value:
-                yield f"  {sample:6s}{name:30s}{_interval(value)}"
-            elif isinstance(value, int | float):
-                yield f"  {sample:6s}{name:30s}{value}"
+    for sample, title in (("all", "all on the images"), ("blank", "on blank sky")):
+        found = metrics[sample]
+        yield f"  {title}: {found['n']}, recovered {_interval(found['completeness'])}"
+        yield f"    recovered at SNR >= 8 {_interval(found['completeness_snr8'])}"
+        yield f"    SNR of 50 % detection {_interval(found['snr50'])}"
+        for snr in ("snr_10", "snr_50"):
+            if snr in found:
+                yield f"    SNR >= {snr[4:]}: flux bias {_interval(found[snr]['flux_bias'])}"
+                yield f"             pull width {_interval(found[snr]['pull_std'])}"
+                yield f"             median offset {_interval(found[snr]['offset_median'])} arcsec"
 
 
 def _interval(estimate: Mapping[str, float | None]) -> str:

@@ -223,7 +223,7 @@ class EvaluateReliabilityTask(PipelineTask):
         tables = {name: _by_detector(butlerQC, getattr(inputRefs, name)) for name in self._detector_inputs()}
         objects = self._objects(butlerQC, inputRefs)
         known = sorted(set.intersection(*(set(of_name) for of_name in tables.values())))
-        lonely = len(set.union(*(set(of_name) for of_name in tables.values()))) - len(known)
+        lonely = len(set(tables["labels"]) - set(known))
         self.metadata["n_detectors"], self.metadata["n_detectors_incomplete"] = len(known), lonely
         if lonely:
             self.log.warning("%d detectors lack one of %s and are left out.", lonely, sorted(tables))
