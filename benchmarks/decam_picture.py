@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 HALF_WIDTH = 40
 PIXEL_SCALE = 0.2626
 MIN_SNR = 30.0
+SKY_TICKS = (-500, 0, 500, 1000, 2000, 5000, 10000, 20000)
 COLOURS = {"injected": "#009E73", "unlabelled": "#E69F00", "ambiguous": "#CC79A7", "masked": "#999999"}
 LABELS = {"injected": "injected", "unlabelled": "not injected"}
 
@@ -100,6 +101,9 @@ def picture(
         bar.set_label(label, fontsize=9)
         bar.ax.tick_params(labelsize=8)
         bar.ax.minorticks_off()
+        if norm is sky:
+            bar.set_ticks([value for value in SKY_TICKS if sky.vmin <= value <= sky.vmax])
+            bar.ax.set_xticklabels([f"{value:g}" for value in bar.get_ticks()])
     scale_bar(axes[0], centre)
     mark(axes[1], chosen, None, "white")
     for row in sources:

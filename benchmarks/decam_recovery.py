@@ -240,11 +240,8 @@ def report_recovery(outcomes: Table) -> None:
     print("  missed, clean, expected SNR >= 8:")
     bright = missed[np.asarray(missed["clean"], bool) & (np.asarray(missed["expected_snr"], float) >= 8)]
     for row in bright:
-        print(
-            "    seed {seed} visit {visit} host {host_id} SNR {expected_snr:.1f}: {reason}".format(
-                **dict(row)
-            )
-        )
+        where = f"seed {row['seed']} visit {row['visit']} host {row['host_id']}"
+        print(f"    {where}: SNR {row['expected_snr']:.1f}, {row['reason']}")
 
 
 def with_static(outcomes: Table) -> Table:

@@ -117,13 +117,12 @@ def fit_background(image: F32, variance: F32, bad: NDArray[np.bool_], order: int
     return chebyshev_grid(solution, order, box, (ny, nx))
 
 
-def measure_scale(image: F32, variance: F32, bad: NDArray[np.bool_], sigma: float) -> float:
-    """Return the factor that makes the variance plane agree with the scatter of source-free sky.
+def measure_scale(image: F32, variance: F32, bad: NDArray[np.bool_]) -> float:
+    """Return the factor that makes the variance plane no smaller than the scatter of source-free pixels.
 
-    The scatter is that of fluxes in a Gaussian of the size of the PSF, not of single pixels: interpolation
-    takes noise out of the pixels of a template and leaves it on the scale of the PSF, and the variance is
-    there for PSF fluxes. (One template exposure, of the depth of the science image: pixels have 0.65 of the
-    variance that PSF fluxes show.)
+    It is never below 1: interpolation takes noise out of the pixels of a template and leaves it on the scale
+    of the PSF, where it counts, and the variance is there for PSF fluxes. With one template exposure of the
+    depth of the science image, pixels scatter by 0.65 of the variance, PSF fluxes by 1.0.
 
     Parameters
     ----------
@@ -131,22 +130,15 @@ def measure_scale(image: F32, variance: F32, bad: NDArray[np.bool_], sigma: floa
         float32 [ny, nx].
     bad
         Pixels to leave out, bool [ny, nx].
-    sigma
-        Size of the PSF, pixels.
 
     Returns
     -------
     scale
-        Factor on the variance; 1 if there is no room for 100 PSFs.
+        Factor on the variance; 1 if fewer than 100 pixels are free.
     """
     mask = np.where(bad, np.uint32(MaskBit.BAD), np.uint32(0)).astype(np.uint32)
     good = blank_sky(Planes(image, variance, mask), threshold=5.0)
-    weight = np.where(good, 1.0 / np.where(good, variance, 1.0), 0.0).astype(np.float32)
-    signal = ndimage.gaussian_filter(np.where(good, image, 0.0) * weight, sigma, mode="constant")
-    # The square of a Gaussian is a narrower one, of sum 1 / (4 pi sigma^2).
-    area = 4.0 * np.pi * sigma**2
-    power = ndimage.gaussian_filter(weight, sigma / np.sqrt(2.0), mode="constant") / area
-    covered = ndimage.gaussian_filter(good.astype(np.float32), sigma / np.sqrt(2.0), mode="constant") > 0.9
-    if covered.sum() < 100 * area:
+    if good.sum() < 100:
         return 1.0
-    return float(robust_sigma(signal[covered] / np.sqrt(power[covered])) ** 2)
+    pull = image[good] / np.sqrt(variance[good])
+    return max(float(robust_sigma(pull) ** 2), 1.0)

@@ -235,8 +235,17 @@ def _point_excess(residuals: F32, variance: F32, side: int, sigma: float) -> F64
     return np.asarray(np.max(np.abs(score) / np.sqrt(np.maximum(noise, 1e-30)), axis=(1, 2)), np.float64)
 
 
-def _flux_ratios(stamps: Stamps, side: int, radius: float) -> tuple[F64, F64]:
-    """Ratio of the fluxes of each candidate in an aperture, target over convolved, and its error, [N]."""
+def _psf_matched(stamps: Stamps, prior: Stamps, free: NDArray[np.bool_], overlap: F64) -> F32:
+    """Stamps convolved by the unit-sum kernel that matches the PSF models, float32 [N, P]."""
+    gram, right = _normal_equations(prior, (1 / prior.variance).astype(np.float32), overlap)
+    coefficients = _solve(gram, right, prior.terms, free)
+    coefficients[0, 0] = 1.0
+    local = (stamps.terms @ coefficients.T).astype(np.float32)
+    return np.asarray(np.einsum("nb,nbp->np", local, stamps.design), np.float32)
+
+
+def _flux_ratios(stamps: Stamps, matched: F32, side: int, radius: float) -> tuple[F64, F64]:
+    """Ratio of the fluxes of each candidate in an aperture, target over matched, and its error, [N]."""
     u = np.arange(side) - side // 2
     inside = (u[:, None] ** 2 + u[None, :] ** 2 <= radius**2).ravel()
     border = (np.abs(u)[:, None] == side // 2) | (np.abs(u)[None, :] == side // 2)
@@ -246,7 +255,7 @@ def _flux_ratios(stamps: Stamps, side: int, radius: float) -> tuple[F64, F64]:
         sky = np.median(values[:, border.ravel()], axis=1)
         return np.asarray(values[:, inside].sum(axis=1) - area * sky, np.float64)
 
-    before, after = flux(stamps.design[:, 0]), flux(stamps.target)
+    before, after = flux(matched), flux(stamps.target)
     # Variance of the sum, and of the median of the rim (pi / 2 of that of a mean) times the area.
     usable = np.where(np.isfinite(stamps.variance), stamps.variance, 0.0)
     noise = np.median(usable + stamps.convolved_variance, axis=1) * (area + np.pi / 2 * area**2 / rim)
@@ -257,8 +266,9 @@ def _flux_ratios(stamps: Stamps, side: int, radius: float) -> tuple[F64, F64]:
 def _agreeing(ratio: F64, error: F64, tolerance: float, n_sigma: float) -> NDArray[np.bool_]:
     """Candidates whose flux changes by the same factor as that of most others: constant sources, [N].
 
-    Where candidates are few, a transient on a galaxy or a cosmic ray of the template would pull the kernel
-    sum so far that no candidate fits any more, and none stands out. All, if fewer than two agree.
+    Where candidates are few, a transient on a galaxy, a variable star or a cosmic ray of the template would
+    pull the kernel sum so far that no candidate fits any more, and none stands out. All, if fewer than two
+    agree.
     """
     middle = np.median(ratio)
     agree = np.abs(ratio - middle) <= tolerance * abs(middle) + n_sigma * error
@@ -302,8 +312,9 @@ def solve_kernel(
     free = _free(basis.size, order, scale_order, background_order)
     images = basis.images().reshape(basis.size, -1)
     overlap = images @ images.T
-    ratio, error = _flux_ratios(stamps, side, 3.5 * psf_sigma)
-    constant = _agreeing(ratio, error, 0.2, clip)
+    matched = _psf_matched(stamps, prior, free, overlap)
+    ratio, error = _flux_ratios(stamps, matched, side, 3.5 * psf_sigma)
+    constant = _agreeing(ratio, error, 0.05, clip)
     keep = constant
     kernel_sum = float(np.clip(np.median(ratio[constant]), 0.05, 20.0))
     model = stamps.design[:, 0] * np.float32(kernel_sum)

@@ -290,16 +290,14 @@ def _assemble(
     avoid = bad | ndimage.binary_dilation(empty, iterations=margin) if empty.any() else bad
     background = fit_background(image, variance, avoid, config.background_order)
     image -= background
-    psf = science_psf.convolved_with(kernels.x, kernels.y, kernels.at_science, config.psf_size)
-    sigma = float(psf.fwhm(shape[1] / 2, shape[0] / 2)[0]) / 2.355
-    scale = measure_scale(image, variance, avoid, sigma) if config.scale_variance else 1.0
+    scale = measure_scale(image, variance, avoid) if config.scale_variance else 1.0
     variance *= np.float32(scale)
     image[empty] = np.nan
     variance[empty] = np.nan
     used = candidates.where(solution.used)
     return Subtraction(
         difference=Planes(image, variance, mask),
-        psf=psf,
+        psf=science_psf.convolved_with(kernels.x, kernels.y, kernels.at_science, config.psf_size),
         convolved=convolved,
         kernel_x=kernels.x,
         kernel_y=kernels.y,

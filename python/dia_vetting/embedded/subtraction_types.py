@@ -83,7 +83,7 @@ class SubtractionConfig:
     psf_size
         Odd side of the stamps of the difference's PSF.
     scale_variance
-        Rescale the variance by the scatter of source-free pixels.
+        Raise the variance to the scatter of source-free pixels.
     psf_snr
         Weights of the PSF models in the kernel solution, ascending: the signal-to-noise ratio of one star
         at each node. The largest with which the candidates agree is taken.
