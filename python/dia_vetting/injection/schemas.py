@@ -92,9 +92,7 @@ INJECTED_CATALOG = TableSchema(
         *TRANSIENT_EPOCH.columns,
         Column("injection_flag", "i8", "Bit mask of reasons for no injection; 0 = injected (see flags.py)"),
         Column("injection_draw_size", "i8", "Side of the stamp that was drawn", "pix"),
-        Column(
-            "gain", "f8", "Electrons per nJy, of the photon noise; inf for none", "electron / nJy"
-        ),
+        Column("gain", "f8", "Electrons per nJy, of the photon noise; inf for none", "electron / nJy"),
         Column("x", "f8", "Column in the parent frame of the image", "pix"),
         Column("y", "f8", "Row in the parent frame of the image", "pix"),
         Column("flux", "f8", "Calibrated flux that was injected", "nJy"),
