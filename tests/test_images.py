@@ -97,6 +97,12 @@ def test_sky_positions_agree_with_astropy_at_a_shifted_origin() -> None:
     np.testing.assert_allclose(back, (x, y), atol=1e-6)
 
 
+def test_no_positions_are_transformed_to_none() -> None:
+    image = make_image()
+    for transform in (im.pixel_to_sky, im.sky_to_pixel):
+        assert [values.shape for values in transform(image, [], [])] == [(0,), (0,)]
+
+
 @pytest.mark.parametrize("name", FIXTURES)
 def test_rubin_fixtures(shared_data: Path, name: str) -> None:
     image = read_archive(str(shared_data / "lsst_images_fixtures" / name))

@@ -129,7 +129,10 @@ def pixel_to_sky(image: MaskedImage, x: ArrayLike, y: ArrayLike, source: str = "
         If the image has no sky projection.
     """
     x, y = np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))
-    sky = _projection(image, source).pixel_to_sky_transform.apply_forward(x=x, y=y)
+    projection = _projection(image, source)
+    if not x.size:  # AST refuses to transform nothing
+        return np.empty(0), np.empty(0)
+    sky = projection.pixel_to_sky_transform.apply_forward(x=x, y=y)
     return np.rad2deg(sky.x) % 360.0, np.rad2deg(sky.y)
 
 
@@ -157,6 +160,8 @@ def sky_to_pixel(image: MaskedImage, ra: ArrayLike, dec: ArrayLike, source: str 
     """
     ra, dec = np.atleast_1d(np.asarray(ra, float)), np.atleast_1d(np.asarray(dec, float))
     transform = _projection(image, source).sky_to_pixel_transform
+    if not ra.size:
+        return np.empty(0), np.empty(0)
     pixel = transform.apply_forward(x=np.deg2rad(ra), y=np.deg2rad(dec))
     return np.asarray(pixel.x), np.asarray(pixel.y)
 
