@@ -76,7 +76,7 @@ def picture(
     """Return the figure of template, science image and difference, stretched alike."""
     stamps = [stamp(image, centre) for image in images]
     sigma = robust_sigma(stamps[2])
-    top = float(np.nanquantile(stamps[0], 0.9995))
+    top = float(np.nanquantile(stamps[:2], 0.9998))
     sky = AsinhNorm(linear_width=3 * sigma, vmin=-3 * sigma, vmax=max(top, 20 * sigma))
     norms = [sky, sky, Normalize(-8 * sigma, 8 * sigma)]
     figure = Figure(figsize=(12.4, 5.0), layout="constrained")
