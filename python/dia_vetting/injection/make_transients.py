@@ -90,7 +90,11 @@ class MakeTransientsConfig(PipelineTaskConfig, pipelineConnections=MakeTransient
 
     seed = ConfigField[int](doc="Seed of the campaign: same seed, same transients and ids.", default=0)
     hostFraction = RangeField[float](
-        doc="Probability that a host has a transient in a visit.", default=0.03, min=0.0, max=1.0
+        doc="Probability that a host has a transient in a visit.",
+        default=0.03,
+        min=0.0,
+        max=1.0,
+        inclusiveMax=True,
     )
     hostlessFraction = RangeField[float](
         doc="Expected fraction of host-less transients in the total.",
