@@ -42,13 +42,14 @@ class ObjectDetectionConfig:
         Kron aperture in units of the Kron radius.
     extended_size : `float`
         Smallest excess of the trace of an object's moments over the PSF's, as a fraction of the latter, at
-        which a bright object counts as extended.
+        which a bright object counts as extended. Where exposures of other seeing overlap, the PSF of a coadd
+        differs from the fitted one by up to this much.
     """
 
     threshold: float = 4.0
     min_area: int = 5
     kron_factor: float = 2.5
-    extended_size: float = 0.08
+    extended_size: float = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
