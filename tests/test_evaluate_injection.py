@@ -15,6 +15,7 @@ from dia_vetting.injection.recovery import (
     flux_bias,
     median_offset,
     pull_std,
+    pull_width,
     with_interval,
 )
 from dia_vetting.injection.schemas import INJECTED_CATALOG, INJECTION_CURVE, INJECTION_OUTCOME
@@ -107,6 +108,7 @@ def test_estimators_recover_what_was_put_in():
     assert bias.high - bias.low == pytest.approx(3.92 * error, rel=0.15)
     unbiased = Measured(truth, truth + rng.normal(0, 130, 4000), sample.error, sample.offset)
     width = with_interval(unbiased, pull_std, RNG(0))
+    assert pull_width(unbiased) == pytest.approx(pull_std(unbiased), rel=0.1)
     assert width.value == pytest.approx(1.3, abs=3 * 1.3 / np.sqrt(2 * 4000))
     assert width.high - width.low == pytest.approx(3.92 * 1.3 / np.sqrt(2 * 4000), rel=0.2)
     assert with_interval(sample, median_offset, RNG(0)).value == pytest.approx(

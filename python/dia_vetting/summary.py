@@ -138,7 +138,8 @@ def _injection(metrics: Mapping[str, Any]) -> Iterator[str]:
         for snr in ("snr_10", "snr_50"):
             if snr in found:
                 yield f"    SNR >= {snr[4:]}: flux bias {_interval(found[snr]['flux_bias'])}"
-                yield f"             pull width {_interval(found[snr]['pull_std'])}"
+                yield f"             pull, standard deviation {_interval(found[snr]['pull_std'])}"
+                yield f"             pull, robust width {_interval(found[snr]['pull_width'])}"
                 yield f"             median offset {_interval(found[snr]['offset_median'])} arcsec"
 
 

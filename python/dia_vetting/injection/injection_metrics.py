@@ -21,6 +21,7 @@ from .recovery import (
     flux_bias,
     median_offset,
     pull_std,
+    pull_width,
     with_interval,
 )
 from .schemas import INJECTION_CURVE
@@ -109,7 +110,8 @@ def injection_metrics(outcomes: Table, seed: int) -> dict[str, Any]:
     -------
     metrics : `dict`
         By sample (all, blank): ``n``, ``n_recovered``, ``completeness`` (all, and for expected SNR >= 8),
-        ``snr50``, and by lower limit of SNR ``flux_bias``, ``pull_std``, ``pull_mean``, ``offset_median``
+        ``snr50``, and by lower limit of SNR ``flux_bias``, ``pull_std``, ``pull_width`` (robust),
+        ``pull_mean``, ``offset_median``
         (arcsec), ``offset_east``, ``offset_north`` (medians). ``missed`` counts the reasons, over all. A
         figure is a dictionary of value, low, high and n; None where it is not defined.
     """
@@ -141,6 +143,7 @@ def _sample_metrics(part: Table, rng: np.random.Generator) -> dict[str, Any]:
         result[f"snr_{limit:.0f}"] = {
             "flux_bias": _figure(with_interval(sample, flux_bias, rng), len(sample)),
             "pull_std": _figure(with_interval(sample, pull_std, rng), len(sample)),
+            "pull_width": _figure(with_interval(sample, pull_width, rng), len(sample)),
             "pull_mean": _number(pull.mean() if len(pull) else np.nan),
             "offset_median": _figure(with_interval(sample, median_offset, rng), len(sample)),
             "offset_east": _number(np.median(rows["offset_east"]) if len(rows) else np.nan),

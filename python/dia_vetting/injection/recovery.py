@@ -10,6 +10,7 @@ __all__ = [
     "flux_bias",
     "median_offset",
     "pull_std",
+    "pull_width",
     "with_interval",
 ]
 
@@ -22,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from ..planes import robust_sigma
 from ..reliability.bootstrap import Estimate, percentile_interval, wilson_interval
 
 type F64 = NDArray[np.float64]
@@ -87,6 +89,11 @@ def pull_std(sample: Measured) -> float:
     return float(np.std((sample.flux - sample.truth) / sample.error, ddof=1))
 
 
+def pull_width(sample: Measured) -> float:
+    """Return 1.4826 times the median absolute deviation of (f - F) / s: the width without its tails."""
+    return robust_sigma((sample.flux - sample.truth) / sample.error)
+
+
 def median_offset(sample: Measured) -> float:
     """Return the median distance, arcsec."""
     return float(np.median(sample.offset))
@@ -138,7 +145,7 @@ def fifty_percent(snr: F64, recovered: Bool, rng: np.random.Generator) -> Estima
     Returns
     -------
     estimate : `~dia_vetting.reliability.bootstrap.Estimate`
-        With its 95 % bootstrap interval. NaN if there are no hits or no misses in the range, or the curve
+        With its 95 % bootstrap interval. NaN if hits and misses do not mingle in the range, or the curve
         does not reach one half.
     """
     inside = (snr >= _FIT_RANGE[0]) & (snr < _FIT_RANGE[1])
@@ -153,8 +160,8 @@ def fifty_percent(snr: F64, recovered: Bool, rng: np.random.Generator) -> Estima
 
 
 def _fit_curve(log_snr: F64, hit: Bool, start: F64) -> F64 | None:
-    """Fit (m, ln w, logit c) by maximum likelihood; `None` where hits or misses are lacking."""
-    if not hit.any() or hit.all():
+    """Fit (m, ln w, logit c) by maximum likelihood; `None` where hits and misses do not mingle."""
+    if not hit.any() or hit.all() or log_snr[hit].min() > log_snr[~hit].max():
         return None
     edges = np.linspace(np.log(_FIT_RANGE[0]), np.log(_FIT_RANGE[1]), _FIT_BINS + 1)
     trials, hits = np.histogram(log_snr, edges)[0], np.histogram(log_snr[hit], edges)[0]
