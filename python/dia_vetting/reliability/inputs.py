@@ -1,11 +1,14 @@
-"""What a network sees: cutouts in units of the local noise, with validity beside them.
+"""What a network sees: cutouts in units of the local noise, with validity and a few numbers beside them.
 
 The pixels on disk stay raw; this is the one place where they are normalised, for training and for scoring
-alike. Nothing but pixels enters: no position, no visit, no flux, and never a plane that says where a
-source was injected.
+alike. Nothing but pixels, PSF width, signal-to-noise ratio and band enters: no position, no visit, and never
+a plane that says where a source was injected.
 """
 
 from __future__ import annotations
+
+import dataclasses
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -19,9 +22,12 @@ __all__ = [
     "CHANNELS",
     "CUTOUT_COLUMNS",
     "LAYOUT",
+    "METADATA",
     "SIZES",
     "InjectionLeakError",
+    "NetworkInputs",
     "StampSizeError",
+    "concatenate_inputs",
     "network_inputs",
     "unscorable_reasons",
 ]
@@ -33,14 +39,22 @@ type Bool = NDArray[np.bool_]
 CHANNELS = ("science", "template", "difference", "valid", "flagged")
 """Channels of the network input, in order."""
 
-LAYOUT = "asinh-sigma-1"
+METADATA = ("psf_fwhm", "snr", "band")
+"""Numbers beside the stamps, in order; an architecture's options say which of them it looks at."""
+
+LAYOUT = "asinh-sigma-2"
 """Name of this layout and normalisation; a model works only with the one that it was trained with."""
 
 SIZES = (21, 101)
 """Smallest and largest side of a stamp that networks take, pixels."""
 
-CUTOUT_COLUMNS = ("science", "template", "difference", "variance", "mask")
+_PLANES = ("science", "template", "difference", "variance", "mask")
+
+CUTOUT_COLUMNS = (*_PLANES, *METADATA)
 """Columns of a cutout table that inputs are made of."""
+
+_WAVELENGTH = {"u": 0.37, "g": 0.48, "r": 0.62, "i": 0.75, "z": 0.87, "y": 0.97}
+"""Effective wavelength of a band, micron, rounded: LSST's, which those of other cameras are near."""
 
 _BORDER = 3
 """Width in pixels of the stamp border that background and noise are taken from."""
@@ -70,7 +84,53 @@ class StampSizeError(BadInputError):
     """Stamps too small or too large for the networks."""
 
 
-def network_inputs(cutouts: Table, size: int | None = None, source: str = "dia_source_cutout") -> F16:
+@dataclasses.dataclass(frozen=True)
+class NetworkInputs:
+    """Network inputs of N sources.
+
+    Parameters
+    ----------
+    stamps : `numpy.ndarray`, (N, 5, S, S), float16
+        As [n, channel, y, x] in the order of `CHANNELS`. Half precision (1 part in 2048 of the noise) halves
+        the memory of a training set and is undone per micro-batch.
+    metadata : `numpy.ndarray`, (N, 3), float32
+        In the order of `METADATA`: ``log2(psf_fwhm / 4 pixels)``, ``log10(snr / 10)``,
+        ``(wavelength / micron - 0.65) / 0.2``; 0 where that is not known.
+
+    Raises
+    ------
+    ValueError
+        If the two differ in length.
+    """
+
+    stamps: F16
+    metadata: F32
+
+    def __post_init__(self) -> None:
+        if len(self.stamps) != len(self.metadata):
+            raise ValueError(f"{len(self.stamps)} stamps and {len(self.metadata)} rows of metadata.")
+
+    def __len__(self) -> int:
+        return len(self.stamps)
+
+    def __getitem__(self, rows: Any) -> NetworkInputs:
+        """Return some of the rows: a slice, indices or bool (N,)."""
+        return NetworkInputs(self.stamps[rows], self.metadata[rows])
+
+    @property
+    def size(self) -> int:
+        """Side of the stamps, pixels."""
+        return int(self.stamps.shape[-1])
+
+
+def concatenate_inputs(parts: list[NetworkInputs]) -> NetworkInputs:
+    """Put inputs of one stamp size together, in order; at least one."""
+    return NetworkInputs(
+        np.concatenate([part.stamps for part in parts]), np.concatenate([part.metadata for part in parts])
+    )
+
+
+def network_inputs(cutouts: Table, size: int | None = None, source: str = "dia_source_cutout") -> NetworkInputs:
     """Make network inputs of cutouts.
 
     Science and template are ``asinh((pixel - background) / noise)``, with the median of the stamp's border as
@@ -84,15 +144,16 @@ def network_inputs(cutouts: Table, size: int | None = None, source: str = "dia_s
         Rows of `~.schemas.DIA_SOURCE_CUTOUT`; the columns `CUTOUT_COLUMNS` are enough.
     size : `int`, optional
         Side of the stamps wanted; larger ones are cropped about their centre, smaller ones padded with
-        pixels that are not valid. As they are by default.
+        pixels that are not valid. Where it differs from the side found by an odd number, the stamps get one
+        pixel more than wanted, so that the source stays within half a pixel of their centre. As they are by
+        default.
     source : `str`, optional
         Where the table comes from, for messages.
 
     Returns
     -------
-    inputs : `numpy.ndarray`, (N, 5, size, size), float16
-        As [n, channel, y, x] in the order of `CHANNELS`. Half precision (1 part in 2048 of the noise) halves
-        the memory of a training set and is undone per micro-batch.
+    inputs : `NetworkInputs`
+        Rows as in ``cutouts``.
 
     Raises
     ------
@@ -104,30 +165,40 @@ def network_inputs(cutouts: Table, size: int | None = None, source: str = "dia_s
         If a column is missing or of another kind or unit.
     """
     DIA_SOURCE_CUTOUT.check(cutouts, source, CUTOUT_COLUMNS)
-    stamps = {name: np.asarray(cutouts[name]) for name in CUTOUT_COLUMNS}
+    stamps = {name: np.asarray(cutouts[name]) for name in _PLANES}
     found = stamps["science"].shape[-1] if len(cutouts) else (size or SIZES[0])
     for side in (found, size or found):
         if not SIZES[0] <= side <= SIZES[1]:
             raise StampSizeError(source, f"stamps of {SIZES[0]} to {SIZES[1]} pixels", f"{side} pixels")
     if len(cutouts) and np.any(np.bitwise_or.reduce(stamps["mask"], axis=None) & np.uint32(INJECTION_BITS)):
         raise InjectionLeakError(source, "a mask without injection planes", "INJECTED or INJECTED_CORE set")
-    side = size or found
+    side = found if size is None else size + (size - found) % 2
     inputs = np.zeros((len(cutouts), len(CHANNELS), side, side), dtype=np.float16)
     into, of = _overlap(found, side)
     for start in range(0, len(cutouts), _CHUNK):
         rows = slice(start, start + _CHUNK)
         chunk = {name: plane[rows, of, of] for name, plane in stamps.items()}
         inputs[rows, :, into, into] = _normalise(**chunk)
-    return inputs
+    return NetworkInputs(inputs, _metadata(cutouts))
 
 
-def unscorable_reasons(inputs: F16, minimum: float) -> NDArray[np.str_]:
+def _metadata(cutouts: Table) -> F32:
+    """Return the numbers beside the stamps, (N, 3) float32."""
+    fwhm, snr = (np.asarray(cutouts[name], dtype=float) for name in ("psf_fwhm", "snr"))
+    wavelength = np.array([_WAVELENGTH.get(str(band), np.nan) for band in cutouts["band"]], dtype=float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        columns = [np.log2(fwhm / 4.0), np.log10(np.abs(snr) / 10.0), (wavelength - 0.65) / 0.2]
+    values = np.stack(columns, axis=1)
+    return np.where(np.isfinite(values), np.clip(values, -4.0, 4.0), 0.0).astype(np.float32)
+
+
+def unscorable_reasons(inputs: NetworkInputs, minimum: float) -> NDArray[np.str_]:
     """Say which stamps hold too little to be scored.
 
     Parameters
     ----------
-    inputs : `numpy.ndarray`, (N, 5, S, S), float16
-        From `network_inputs`.
+    inputs : `NetworkInputs`
+        N rows.
     minimum : `float`
         Smallest fraction of valid pixels.
 
@@ -136,7 +207,7 @@ def unscorable_reasons(inputs: F16, minimum: float) -> NDArray[np.str_]:
     reasons : `numpy.ndarray`, (N,), str
         "too few valid pixels", "no valid pixel at the centre" (the 5 x 5 or 6 x 6 central ones), or empty.
     """
-    valid = inputs[:, CHANNELS.index("valid")] > 0
+    valid = inputs.stamps[:, CHANNELS.index("valid")] > 0
     size = valid.shape[-1]
     centre = slice((size - 1) // 2 - 2, size // 2 + 3)
     few = valid.mean(axis=(1, 2)) < minimum

@@ -34,7 +34,7 @@ __all__ = [
     "to_table",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the layout described here; a reader refuses newer ones."""
 
 _CARD_KEY = b"dia_vetting:model_card"
@@ -42,7 +42,7 @@ _PROVENANCE_KEY = b"dia_vetting:training_datasets"
 _CELLS = "trained_cells"
 _SCHEMA = pa.schema(
     [
-        pa.field("fold", pa.int32(), metadata={"description": "Network; -1 for what is not of a network"}),
+        pa.field("network", pa.int32(), metadata={"description": "Network; -1 for what is not of a network"}),
         pa.field("name", pa.string(), metadata={"description": "Name of the tensor in its network"}),
         pa.field("dtype", pa.string(), metadata={"description": "NumPy dtype, little-endian"}),
         pa.field("shape", pa.list_(pa.int64()), metadata={"description": "Shape, C order"}),
@@ -80,11 +80,17 @@ class ModelCard(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     format_version: int = FORMAT_VERSION
+    name: str = ""
+    """Name of a model that is shipped; empty for others."""
     architecture: str
     options: dict[str, int | float]
+    strategy: str
+    """How it deals with real sources among the unlabelled (`~.strategies`)."""
+    strategy_options: dict[str, int | float | str | None]
     layout: str
     """Name of the input layout and normalisation (`~.inputs.LAYOUT`)."""
     channels: tuple[str, ...]
+    metadata: tuple[str, ...]
     stamp_size: int
     """Side of the stamps it was trained with; others are cropped or padded to it."""
     min_valid_fraction: float
@@ -93,17 +99,26 @@ class ModelCard(pydantic.BaseModel):
     seed: int
     nside: int
     n_folds: int
-    settings: dict[str, int | float]
+    members: int
+    """Networks per fold."""
+    settings: dict[str, int | float | str | None]
     """How it was trained (`~.training.TrainingSettings`)."""
     label_counts: dict[str, int]
     """DIA sources by state of their label, and of the first two those that were ``used``."""
-    class_prior: float
+    injected_fraction: float
     """Fraction of injections among the rows it was trained with. Classes weigh the same in the loss."""
+    prior: tuple[float, float, float]
+    """Estimated fraction of real sources among the unlabelled (`~.prior`): value, ends of the interval."""
+    prevalence: float
+    """Fraction of real sources among those to be scored, for which ``reliability`` is a probability."""
+    calibration: dict[str, float | list[float]]
+    """From logits to ``reliability`` (`~.calibration.Calibration`)."""
     epochs: tuple[int, ...]
-    """Epoch that was selected, per fold, from 0."""
-    selection_fpr: float
-    thresholds: tuple[float, ...]
-    """Score at ``selection_fpr`` on the validation rows, per fold."""
+    """Epoch that was selected, per network, from 0."""
+    thresholds: dict[str, float]
+    """Reliability at false-positive rates of the out-of-fold training rows, by name (see doc/reliability.md)."""
+    parent: str = ""
+    """Content hash of the model that this one was fine-tuned from; empty if it started afresh."""
     metrics: dict[str, tuple[float, float, float]]
     """Out-of-fold figures on the labels: value and the ends of the 95 % interval over sky cells."""
     software: dict[str, str]
@@ -118,21 +133,24 @@ class ModelCard(pydantic.BaseModel):
 
 @dataclasses.dataclass(frozen=True)
 class ReliabilityModel:
-    """One network per fold, and which sky they were trained on.
+    """Networks of every fold, and which sky they were trained on.
 
     Parameters
     ----------
     card : `ModelCard`
         What it is.
     networks : `~collections.abc.Sequence` of `~collections.abc.Mapping`
-        Parameters and buffers by name, per fold.
+        Parameters and buffers by name; those of fold f are elements ``f * members`` to ``(f + 1) * members - 1``.
     trained_cells : `numpy.ndarray`, (M,), int64
         Sorted sky cells that any network was trained on or selected with.
+    auxiliary : `~collections.abc.Mapping`
+        Further arrays by name, float32 or int64: what `~.outliers` needs, for example.
     """
 
     card: ModelCard
     networks: Sequence[Weights]
     trained_cells: NDArray[np.int64]
+    auxiliary: Weights = dataclasses.field(default_factory=dict)
 
     def sealed(self) -> ReliabilityModel:
         """Return the model with its content hash in the card."""
@@ -140,16 +158,18 @@ class ReliabilityModel:
 
     def _tensors(self) -> Iterator[tuple[int, str, NDArray[Any]]]:
         yield -1, _CELLS, self.trained_cells
-        for fold, weights in enumerate(self.networks):
+        for name, tensor in self.auxiliary.items():
+            yield -1, name, tensor
+        for index, weights in enumerate(self.networks):
             for name, tensor in weights.items():
-                yield fold, name, tensor
+                yield index, name, tensor
 
     def _digest(self) -> str:
         card = self.card.model_copy(update={"content_hash": ""}).model_dump(mode="json")
         digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
-        for fold, name, tensor in self._tensors():
+        for network, name, tensor in self._tensors():
             dtype, shape, data = _encode(tensor)
-            digest.update(f"\x1e{fold}\x1f{name}\x1f{dtype}\x1f{shape}\x1f".encode())
+            digest.update(f"\x1e{network}\x1f{name}\x1f{dtype}\x1f{shape}\x1f".encode())
             digest.update(data)
         return digest.hexdigest()
 
@@ -165,7 +185,7 @@ def to_table(model: ReliabilityModel) -> pa.Table:
     Returns
     -------
     table : `pyarrow.Table`
-        Columns fold, name, dtype, shape, data; the card as JSON in the schema metadata.
+        Columns network, name, dtype, shape, data; the card as JSON in the schema metadata.
     """
     model = model.sealed()
     rows = [(fold, name, *_encode(tensor)) for fold, name, tensor in model._tensors()]
@@ -203,23 +223,20 @@ def from_table(table: pa.Table, source: str = "reliability_model") -> Reliabilit
         If anything differs from what was hashed when the model was written.
     """
     card = _read_card(table, source)
-    networks: list[dict[str, NDArray[Any]]] = [{} for _ in range(card.n_folds)]
-    cells: NDArray[np.int64] | None = None
-    for fold, name, dtype, shape, data in zip(*(table.column(field.name) for field in _SCHEMA), strict=True):
-        tensor = _decode(
-            dtype.as_py(), shape.as_py(), data.as_py(), f"{source}: tensor {name} of fold {fold}"
-        )
-        if fold.as_py() == -1:
-            cells = tensor
-        elif 0 <= fold.as_py() < card.n_folds:
-            networks[fold.as_py()][name.as_py()] = tensor
-        else:
-            raise TensorError(source, f"folds 0 to {card.n_folds - 1}", f"fold {fold}")
+    networks: list[dict[str, NDArray[Any]]] = [{} for _ in range(card.n_folds * card.members)]
+    others: dict[str, NDArray[Any]] = {}
+    for row in zip(*(table.column(field.name) for field in _SCHEMA), strict=True):
+        index, name, dtype, shape, data = (value.as_py() for value in row)
+        if not -1 <= index < len(networks):
+            raise TensorError(source, f"networks 0 to {len(networks) - 1}", f"network {index}")
+        tensor = _decode(dtype, shape, data, f"{source}: tensor {name} of network {index}")
+        (others if index == -1 else networks[index])[name] = tensor
+    cells = others.pop(_CELLS, None)
     if cells is None or not all(networks):
         raise TensorError(
-            source, f"{card.n_folds} networks and {_CELLS}", f"{table.num_rows} rows without all of them"
+            source, f"{len(networks)} networks and {_CELLS}", f"{table.num_rows} rows without all of them"
         )
-    model = ReliabilityModel(card, networks, cells)
+    model = ReliabilityModel(card, networks, cells, others)
     found = model._digest()
     if found != card.content_hash:
         raise ContentHashError(source, f"content of hash {card.content_hash[:12]}", f"hash {found[:12]}")

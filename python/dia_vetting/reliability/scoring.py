@@ -1,10 +1,10 @@
-"""Scores of DIA sources: out of fold where their sky was trained on, the mean of all networks elsewhere."""
+"""Scores of DIA sources: out of fold where their sky was trained on, from all networks elsewhere."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,29 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import BadInputError
 from ..skycells import sky_cell, sky_fold
-from .inputs import CHANNELS, LAYOUT, network_inputs, unscorable_reasons
+from .calibration import Calibration
+from .inputs import CHANNELS, LAYOUT, METADATA, NetworkInputs, network_inputs, unscorable_reasons
 from .model_dataset import ReliabilityModel, TensorError
-from .networks import build_network, check_options
+from .networks import TripletNetwork, build_network, check_options
+from .outliers import OutlierModel
 
-__all__ = ["InputLayoutError", "Scores", "fold_batch_norms", "load_networks", "predict", "score_cutouts"]
+__all__ = [
+    "InputLayoutError",
+    "Scores",
+    "best_device",
+    "fold_batch_norms",
+    "load_networks",
+    "predict_features",
+    "predict_logits",
+    "score_cutouts",
+    "score_inputs",
+]
 
 type F32 = NDArray[np.float32]
 
-MICRO_BATCH = 128
-"""Rows per forward pass (see ``benchmarks/scoring.py``): activations of much larger ones leave the cache."""
+MICRO_BATCH = {"cpu": 128, "cuda": 4096}
+"""Rows of 30 pixels per forward pass (see ``benchmarks/scoring.py``): on a CPU the activations of much larger
+ones leave the cache. Larger stamps go in smaller batches."""
 
 
 class InputLayoutError(BadInputError):
@@ -39,22 +52,30 @@ class Scores:
     Parameters
     ----------
     reliability : `numpy.ndarray`, (N,), float32
-        In [0, 1]; NaN where there is a reason.
+        Probability of being real at the prevalence asked for, in (0, 1); NaN where there is a reason.
     reliability_err : `numpy.ndarray`, (N,), float32
-        Standard deviation between networks; NaN where only one scored.
+        Standard deviation between the networks; NaN where only one scored.
+    ood : `numpy.ndarray`, (N,), float32
+        Fraction of the training sources that were less strange; NaN where the model cannot tell.
     fold : `numpy.ndarray`, (N,), int64
-        Fold of the source's sky cell if that was trained on; -1 for the ensemble.
+        Fold of the source's sky cell if that was trained on; -1 if all networks scored it.
     reason : `numpy.ndarray`, (N,), str
         Why there is no score; empty where there is one.
     """
 
     reliability: F32
     reliability_err: F32
+    ood: F32
     fold: NDArray[np.int64]
     reason: NDArray[np.str_]
 
 
-def load_networks(model: ReliabilityModel, source: str = "reliability_model") -> list[nn.Module]:
+def best_device() -> torch.device:
+    """Return the graphics card where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_networks(model: ReliabilityModel, source: str = "reliability_model") -> list[TripletNetwork]:
     """Build the networks of a model, ready to score.
 
     Parameters
@@ -66,8 +87,9 @@ def load_networks(model: ReliabilityModel, source: str = "reliability_model") ->
 
     Returns
     -------
-    networks : `list` of `torch.nn.Module`
-        One per fold, in evaluation mode, batch normalisation folded into the convolutions.
+    networks : `list` of `~.networks.TripletNetwork`
+        In the order of the model, on the graphics card where there is one, in evaluation mode, batch
+        normalisation folded into the convolutions.
 
     Raises
     ------
@@ -79,55 +101,100 @@ def load_networks(model: ReliabilityModel, source: str = "reliability_model") ->
         If the tensors are not those of the architecture.
     """
     card = model.card
-    if card.layout != LAYOUT or card.channels != CHANNELS:
-        raise InputLayoutError(source, f"input layout {LAYOUT} {CHANNELS}", f"{card.layout} {card.channels}")
+    wanted, found = (LAYOUT, CHANNELS, METADATA), (card.layout, card.channels, card.metadata)
+    if found != wanted:
+        raise InputLayoutError(source, f"input layout {wanted}", str(found))
     check_options(card.architecture, card.options, f"{source}: architecture")
+    device = best_device()
     return [
         _load(
-            build_network(card.architecture, card.options, len(CHANNELS)), weights, f"{source}: fold {fold}"
-        )
-        for fold, weights in enumerate(model.networks)
+            build_network(card.architecture, card.options, len(CHANNELS)), weights, f"{source}: network {i}"
+        ).to(device)
+        for i, weights in enumerate(model.networks)
     ]
 
 
-def predict(
-    networks: Sequence[nn.Module], inputs: NDArray[np.float16], micro_batch: int = MICRO_BATCH
+def predict_logits(
+    networks: Sequence[TripletNetwork], inputs: NetworkInputs, micro_batch: int | None = None
 ) -> F32:
-    """Score network inputs with each network.
+    """Return what each network says of each source.
 
     Parameters
     ----------
-    networks : `~collections.abc.Sequence` of `torch.nn.Module`
+    networks : `~collections.abc.Sequence` of `~.networks.TripletNetwork`
         K networks; they are put into evaluation mode.
-    inputs : `numpy.ndarray`, (N, C, S, S), float16
-        From `~.inputs.network_inputs`.
+    inputs : `~.inputs.NetworkInputs`
+        N rows.
     micro_batch : `int`, optional
-        Rows per forward pass.
+        Rows per forward pass; chosen by device and stamp size by default.
 
     Returns
     -------
-    scores : `numpy.ndarray`, (K, N), float32
-        In [0, 1].
+    logits : `numpy.ndarray`, (K, N), float32
+        Larger is more like an injection.
     """
-    scores = np.empty((len(networks), len(inputs)), dtype=np.float32)
+    logits = np.empty((len(networks), len(inputs)), dtype=np.float32)
+    for rows, stamps, metadata in _batches(networks, inputs, micro_batch):
+        for index, network in enumerate(networks):
+            logits[index, rows] = network(stamps, metadata).cpu().numpy()
+    return logits
+
+
+def predict_features(
+    networks: Sequence[TripletNetwork], inputs: NetworkInputs, micro_batch: int | None = None
+) -> tuple[F32, F32]:
+    """Return what each network says of each source, and the features of its last hidden layer.
+
+    Parameters
+    ----------
+    networks, inputs, micro_batch
+        As for `predict_logits`.
+
+    Returns
+    -------
+    logits : `numpy.ndarray`, (K, N), float32
+        Larger is more like an injection.
+    features : `numpy.ndarray`, (K, N, F), float32
+        What the last linear layer sees.
+    """
+    width = networks[0].n_features if networks else 0
+    logits = np.empty((len(networks), len(inputs)), dtype=np.float32)
+    features = np.empty((len(networks), len(inputs), width), dtype=np.float32)
+    for rows, stamps, metadata in _batches(networks, inputs, micro_batch):
+        for index, network in enumerate(networks):
+            hidden = network.features(stamps, metadata)
+            features[index, rows] = hidden.cpu().numpy()
+            logits[index, rows] = network.output(hidden).squeeze(1).cpu().numpy()
+    return logits, features
+
+
+def _batches(
+    networks: Sequence[TripletNetwork], inputs: NetworkInputs, micro_batch: int | None
+) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+    """Yield the rows, stamps and metadata of each forward pass, on the device of the networks."""
     for network in networks:
         network.eval()
+    device = next(networks[0].parameters()).device if networks else torch.device("cpu")
+    step = micro_batch or max(MICRO_BATCH[device.type] * 30**2 // max(inputs.size, 1) ** 2, 8)
     with torch.inference_mode():
-        for start in range(0, len(inputs), micro_batch):
-            rows = slice(start, start + micro_batch)
-            batch = torch.from_numpy(inputs[rows]).to(torch.float32, memory_format=torch.channels_last)
-            for index, network in enumerate(networks):
-                scores[index, rows] = torch.sigmoid(network(batch)).numpy()
-    return scores
+        for start in range(0, len(inputs), step):
+            rows = slice(start, start + step)
+            stamps = torch.from_numpy(inputs.stamps[rows]).to(device)
+            stamps = stamps.to(torch.float32, memory_format=torch.channels_last)
+            yield rows, stamps, torch.from_numpy(inputs.metadata[rows]).to(device)
 
 
 def score_cutouts(
-    model: ReliabilityModel, cutouts: Table, networks: Sequence[nn.Module], source: str = "dia_source_cutout"
+    model: ReliabilityModel,
+    cutouts: Table,
+    networks: Sequence[TripletNetwork],
+    source: str = "dia_source_cutout",
+    prevalence: float | None = None,
 ) -> Scores:
     """Score a cutout table, every row of it.
 
-    A source whose sky cell was trained on is scored by the network of its fold, which never saw that cell.
-    Elsewhere the score is the mean over all networks, and its uncertainty their standard deviation.
+    A source whose sky cell was trained on is scored by the networks of its fold, which never saw that cell,
+    every other source by all networks.
 
     Parameters
     ----------
@@ -135,10 +202,12 @@ def score_cutouts(
         The model.
     cutouts : `astropy.table.Table`
         Rows of `~.schemas.DIA_SOURCE_CUTOUT`.
-    networks : `~collections.abc.Sequence` of `torch.nn.Module`
+    networks : `~collections.abc.Sequence` of `~.networks.TripletNetwork`
         Its networks, from `load_networks`.
     source : `str`, optional
         Where the table comes from, for messages.
+    prevalence : `float`, optional
+        Fraction of real sources to be assumed; that of the model's card by default.
 
     Returns
     -------
@@ -147,24 +216,71 @@ def score_cutouts(
     """
     inputs = network_inputs(cutouts, model.card.stamp_size, source)
     cells = sky_cell(np.asarray(cutouts["ra"]), np.asarray(cutouts["dec"]), model.card.nside)
-    reason = unscorable_reasons(inputs, model.card.min_valid_fraction)
+    return score_inputs(model, inputs, cells, networks, prevalence)
+
+
+def score_inputs(
+    model: ReliabilityModel,
+    inputs: NetworkInputs,
+    cells: NDArray[np.int64],
+    networks: Sequence[TripletNetwork],
+    prevalence: float | None = None,
+) -> Scores:
+    """Score network inputs, every row of them (see `score_cutouts`).
+
+    Parameters
+    ----------
+    model : `~.model_dataset.ReliabilityModel`
+        The model.
+    inputs : `~.inputs.NetworkInputs`
+        N rows of the model's stamp size.
+    cells : `numpy.ndarray`, (N,), int64
+        Sky cell of each row; -1 where it has no position.
+    networks : `~collections.abc.Sequence` of `~.networks.TripletNetwork`
+        The model's networks, from `load_networks`.
+    prevalence : `float`, optional
+        Fraction of real sources to be assumed; that of the model's card by default.
+
+    Returns
+    -------
+    scores : `Scores`
+        One per row.
+    """
+    card = model.card
+    reason = unscorable_reasons(inputs, card.min_valid_fraction)
     reason = np.where((reason == "") & (cells < 0), "no sky position", reason)
-    fold = np.full(len(cutouts), -1, dtype=np.int64)
+    fold = np.full(len(inputs), -1, dtype=np.int64)
     trained = np.isin(cells, model.trained_cells)
-    fold[trained] = sky_fold(cells[trained], model.card.n_folds, model.card.seed)
-    reliability = np.full(len(cutouts), np.nan, dtype=np.float32)
-    scatter = reliability.copy()
-    for index, network in enumerate(networks):
-        rows = (fold == index) & (reason == "")
-        reliability[rows] = predict([network], inputs[rows])[0]
-    rows = (fold == -1) & (reason == "")
-    ensemble = predict(networks, inputs[rows])
-    reliability[rows] = ensemble.mean(axis=0)
-    scatter[rows] = ensemble.std(axis=0, ddof=1)
-    return Scores(reliability, scatter, fold, reason)
+    fold[trained] = sky_fold(cells[trained], card.n_folds, card.seed)
+    scores = Scores(*(np.full(len(inputs), np.nan, dtype=np.float32) for _ in range(3)), fold, reason)
+    calibration = Calibration.from_dict(card.calibration)
+    rate = card.prevalence if prevalence is None else prevalence
+    for index in np.unique(fold):
+        rows = np.flatnonzero((fold == index) & (reason == ""))
+        own = _networks_of(card.members, int(index), len(networks))
+        logits, features = predict_features([networks[i] for i in own], inputs[rows])
+        scores.reliability[rows] = calibration.reliability(logits.mean(axis=0), rate)
+        if len(own) > 1:
+            each = [calibration.reliability(values, rate) for values in logits]
+            scores.reliability_err[rows] = np.std(each, axis=0, ddof=1)
+        if model.auxiliary and len(rows):
+            strange = [_outliers(model, i).score(features[k]) for k, i in enumerate(own)]
+            scores.ood[rows] = np.mean(strange, axis=0)
+    return scores
 
 
-def _load(network: nn.Module, weights: Any, source: str) -> nn.Module:
+def _networks_of(members: int, fold: int, count: int) -> range:
+    """Return the indices of the networks that score a fold; all of them for -1."""
+    return range(count) if fold < 0 else range(fold * members, (fold + 1) * members)
+
+
+def _outliers(model: ReliabilityModel, index: int) -> OutlierModel:
+    prefix = f"ood{index}."
+    arrays = {name.removeprefix(prefix): a for name, a in model.auxiliary.items() if name.startswith(prefix)}
+    return OutlierModel.from_arrays(arrays)
+
+
+def _load(network: TripletNetwork, weights: Any, source: str) -> TripletNetwork:
     wanted = network.state_dict()
     if wanted.keys() != weights.keys():
         missing, unknown = sorted(wanted.keys() - weights.keys()), sorted(weights.keys() - wanted.keys())
