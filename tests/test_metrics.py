@@ -3,9 +3,10 @@ import pytest
 from dia_vetting.reliability.curves import FPR_GRID, RECALL_GRID, summarise_curves, threshold_at_fpr
 from dia_vetting.reliability.metrics import (
     RATES,
+    SNR_EDGES,
     Sample,
+    binned_rates,
     confusion_counts,
-    snr_rates,
     threshold_rates,
 )
 from hypothesis import given, settings
@@ -80,6 +81,27 @@ def test_curves_against_a_threshold_by_threshold_count():
     np.testing.assert_allclose(summary.completeness_at_purity.value, pure)
 
 
+def test_completeness_at_a_stated_prevalence():
+    sample = make_sample(4000, separation=3, decimals=6)
+    found = {
+        rho: summarise_curves(sample, weights_of(sample), prevalence=rho).completeness_at_stated_prevalence
+        for rho in (0.003, 0.03, float(sample.positive.mean()))
+    }
+    score, positive = sample.score, sample.positive
+    for rho, estimate in found.items():
+        # By hand, threshold by threshold.
+        rates = [((score >= t)[positive].mean(), (score >= t)[~positive].mean()) for t in np.unique(score)]
+        pure = [tpr for tpr, fpr in rates if rho * tpr >= 0.95 * (rho * tpr + (1 - rho) * fpr)]
+        np.testing.assert_allclose(estimate.value, max(pure))
+        assert estimate.low <= estimate.value <= estimate.high
+    rare, _, natural = found.values()
+    assert rare.value < natural.value
+    # At the sample's own prevalence the two are the same thing.
+    summary = summarise_curves(sample, weights_of(sample))
+    np.testing.assert_allclose(natural.value, summary.completeness_at_purity.value)
+    assert np.isnan(summary.completeness_at_stated_prevalence.value)
+
+
 def gaussian_area(n, seed):
     rng = np.random.default_rng(seed)
     positive = np.arange(n) % 2 == 0
@@ -121,7 +143,7 @@ def test_one_group_has_no_interval_and_no_rows_no_figure():
     assert np.isnan(summarise_curves(empty, weights_of(empty)).auc.value)
     rates = threshold_rates(empty, 0.5, weights_of(empty))
     assert all(np.isnan(rate.value) for rate in rates.values())
-    assert np.isnan(snr_rates(empty, 0.5, weights_of(empty))["purity"].value).all()
+    assert np.isnan(binned_rates(empty, empty.snr, SNR_EDGES, 0.5, weights_of(empty))["purity"].value).all()
 
 
 def test_threshold_at_false_positive_rate():
@@ -135,17 +157,17 @@ def test_threshold_at_false_positive_rate():
     assert np.isnan(threshold_at_fpr(sample.where(sample.positive), 0.1))
 
 
-def test_snr_bins():
-    snr = np.array([4.0, 5.0, 5.4, 9.0, 9.5, 60.0])
-    positive = np.array([True, True, True, False, True, False])
-    score = np.array([0.9, 0.9, 0.1, 0.9, 0.9, 0.1])
-    sample = Sample(score, positive, np.arange(6), snr)
-    rates = snr_rates(sample, 0.5, weights_of(sample), (5, 6, 8, 10, np.inf))
+def test_bins():
+    snr = np.array([4.0, 5.0, 5.4, 9.0, 9.5, 60.0, np.nan])
+    positive = np.array([True, True, True, False, True, False, True])
+    score = np.array([0.9, 0.9, 0.1, 0.9, 0.9, 0.1, 0.9])
+    sample = Sample(score, positive, np.arange(7), snr)
+    rates = binned_rates(sample, snr, (5, 6, 8, 10, np.inf), 0.5, weights_of(sample))
     np.testing.assert_array_equal(rates["n_positive"], [2, 0, 1, 0])
     np.testing.assert_array_equal(rates["n_called"], [1, 0, 2, 0])
     np.testing.assert_array_equal(rates["completeness"].value, [0.5, np.nan, 1, np.nan])
     np.testing.assert_array_equal(rates["purity"].value, [1, np.nan, 0.5, np.nan])
-    np.testing.assert_allclose(rates["snr"], [5.2, np.nan, 9.25, 60.0])
+    np.testing.assert_allclose(rates["median"], [5.2, np.nan, 9.25, 60.0])
 
 
 def test_a_score_that_is_not_finite_is_refused():

@@ -16,7 +16,7 @@ from .bootstrap import Estimate
 from .curves import FPR_GRID, RECALL_GRID, CurveSummary, summarise_curves, threshold_at_fpr
 from .evaluation_rows import usable
 from .labels import State
-from .metrics import SNR_EDGES, Sample, confusion_counts, snr_rates, threshold_rates
+from .metrics import SNR_EDGES, Sample, binned_rates, confusion_counts, threshold_rates
 from .schemas import RELIABILITY_CURVE
 from .truth_matching import REAL, TRANSIENT
 
@@ -190,7 +190,8 @@ def _evaluate_sample(
             "confusion": confusion_counts(sample, threshold),
             **{rate: estimate.summary() for rate, estimate in rates.items()},
         }
-        tables.append(_snr_table(comparison, threshold, snr_rates(sample, threshold, weights)))
+        binned = binned_rates(sample, sample.snr, SNR_EDGES, threshold, weights)
+        tables.append(_snr_table(comparison, threshold, binned))
     return figures, vstack(tables, metadata_conflicts="silent")
 
 
@@ -213,8 +214,8 @@ def _snr_table(comparison: str, threshold: float, rates: Mapping[str, Any]) -> T
         comparison,
         threshold,
         [
-            ("completeness_snr", rates["snr"], low, high, rates["completeness"], rates["n_positive"]),
-            ("purity_snr", rates["snr"], low, high, rates["purity"], rates["n_called"]),
+            ("completeness_snr", rates["median"], low, high, rates["completeness"], rates["n_positive"]),
+            ("purity_snr", rates["median"], low, high, rates["purity"], rates["n_called"]),
         ],
     )
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .bootstrap import Estimate, draw_weights, grouped_rate
 
-__all__ = ["RATES", "SNR_EDGES", "Sample", "confusion_counts", "snr_rates", "threshold_rates"]
+__all__ = ["RATES", "SNR_EDGES", "Sample", "binned_rates", "confusion_counts", "threshold_rates"]
 
 type F64 = NDArray[np.float64]
 type Bool = NDArray[np.bool_]
@@ -143,25 +143,28 @@ def _total(counts: dict[str, F64], cells: Sequence[str]) -> F64:
     return np.asarray(np.sum([counts[cell] for cell in cells], axis=0))
 
 
-def snr_rates(
+def binned_rates(
     sample: Sample,
+    values: F64,
+    edges: Sequence[float],
     threshold: float,
     weights: NDArray[np.float32],
-    edges: Sequence[float] = SNR_EDGES,
     level: float = 0.95,
 ) -> dict[str, Any]:
-    """Return completeness and purity at a threshold, in bins of signal-to-noise ratio.
+    """Return completeness and purity at a threshold, in bins of some quantity.
 
     Parameters
     ----------
     sample : `Sample`
-        N rows in G groups.
+        N rows.
+    values : `numpy.ndarray`, (N,), float64
+        The quantity; rows where it is NaN are in no bin.
+    edges : `~collections.abc.Sequence` of `float`
+        K + 1 edges; a bin holds its lower edge.
     threshold : `float`
         Lowest score that is called positive.
     weights : `numpy.ndarray`, (B, G), float32
         From `Sample.weights`.
-    edges : `~collections.abc.Sequence` of `float`, optional
-        K + 1 edges; a bin holds its lower edge.
     level : `float`, optional
         Coverage of the intervals.
 
@@ -169,11 +172,11 @@ def snr_rates(
     -------
     rates : `dict`
         ``completeness`` and ``purity`` (`Estimate`, (K,)), their denominators ``n_positive`` and
-        ``n_called`` (K,), and the median ``snr`` of the rows of each bin (K,), NaN if empty.
+        ``n_called`` (K,), and the ``median`` of the quantity in each bin (K,), NaN if empty.
     """
     group, n_groups = sample.group_index()
     n_bins = len(edges) - 1
-    bin_index = np.searchsorted(np.asarray(edges), sample.snr, side="right") - 1
+    bin_index = np.searchsorted(np.asarray(edges), values, side="right") - 1
     inside = (bin_index >= 0) & (bin_index < n_bins)
 
     def count(rows: Bool) -> F64:
@@ -182,13 +185,11 @@ def snr_rates(
 
     called = sample.score >= threshold
     hits, positives, calls = count(called & sample.positive), count(sample.positive), count(called)
-    medians = [
-        np.median(sample.snr[bin_index == k]) if (bin_index == k).any() else np.nan for k in range(n_bins)
-    ]
+    medians = [np.median(values[bin_index == k]) if (bin_index == k).any() else np.nan for k in range(n_bins)]
     return {
         "completeness": grouped_rate(hits, positives, weights, level),
         "purity": grouped_rate(hits, calls, weights, level),
         "n_positive": positives.sum(axis=0),
         "n_called": calls.sum(axis=0),
-        "snr": np.array(medians),
+        "median": np.array(medians),
     }
