@@ -8,6 +8,8 @@ from dia_vetting.reliability.folds import (
     TooFewExamplesError,
     TooFewSkyCellsError,
     check_disjoint,
+    check_separated,
+    check_unseen,
     fold_splits,
 )
 from dia_vetting.skycells import sky_fold
@@ -101,3 +103,69 @@ def test_rows_without_a_group_do_not_leak():
     check_disjoint(split, np.array([-1, -1, -1]), "object")
     with pytest.raises(SplitLeakError, match="objects, 7 "):
         check_disjoint(split, np.array([7, -1, 7]), "object")
+
+
+def _patchwork(seed=3, n=3000):
+    """Return rows on a square of sky with cells of an arcminute, objects of several rows, and labels."""
+    rng = np.random.default_rng(seed)
+    centre = rng.uniform(0, 8, (2, n // 3))
+    offset = rng.normal(0, 0.3 / 60, (2, n // 3, 3))
+    x, y = (centre[:, :, None] + offset).reshape(2, n)
+    objects = np.repeat(np.arange(1, n // 3 + 1), 3)
+    objects[rng.random(n) < 0.3] = 0
+    cells = np.floor(y).astype(int) * 100 + np.floor(x).astype(int) + 1000
+    return (150 + x / 60, y / 60), cells, objects, rng.random(n) < 0.3
+
+
+def _distance(positions, first, second):
+    """Return the distance of each of the first to the nearest of the second, arcsec, by brute force."""
+    ra, dec = positions
+    dx = (ra[first, None] - ra[None, second]) * np.cos(np.deg2rad(dec[first, None]))
+    return np.hypot(dx, dec[first, None] - dec[None, second]).min(axis=1) * 3600
+
+
+def test_no_object_and_no_patch_of_the_template_is_shared():
+    positions, cells, objects, injected = _patchwork()
+    splits = _splits(cells, injected, positions=positions, objects={"object": objects}, buffer_arcsec=6.0)
+    for split in splits:
+        everything = np.concatenate([split.train, split.validation, split.test, split.dropped])
+        np.testing.assert_array_equal(np.sort(everything), np.arange(len(cells)))
+        kept_away = np.concatenate([split.validation, split.test])
+        assert _distance(positions, split.train, kept_away).min() > 6.0
+        assert _distance(positions, split.validation, split.test).min() > 6.0
+        assert not set(objects[split.train]) & set(objects[kept_away]) - {0}
+        assert 0.01 < len(split.dropped) / len(cells) < 0.4
+    np.testing.assert_array_equal(np.sort(np.concatenate([s.test for s in splits])), np.arange(len(cells)))
+
+
+def test_nothing_far_away_is_dropped():
+    positions, cells, objects, injected = _patchwork()
+    for split in _splits(cells, injected, positions=positions, buffer_arcsec=6.0):
+        kept = np.concatenate([split.train, split.validation, split.test])
+        assert (_distance(positions, split.dropped, kept) <= 6.0).all()
+    for split in _splits(cells, injected, objects={"object": objects}):
+        assert (objects[split.dropped] > 0).all()
+    assert not any(len(split.dropped) for split in _splits(cells, injected, positions=positions))
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_the_guard_sees_a_shared_patch_of_the_template(part):
+    positions, cells, _, injected = _patchwork()
+    split = _splits(cells, injected, positions=positions, buffer_arcsec=6.0)[1]
+    check_separated(split, positions, 6.0)
+    planted = positions[0].copy(), positions[1].copy()
+    row = getattr(split, part)[0]
+    planted[0][row], planted[1][row] = planted[0][split.test[7]], planted[1][split.test[7]] + 5.9 / 3600
+    with pytest.raises(SplitLeakError, match=f"of the {part} side lie within 6 arcsec of the test side"):
+        check_separated(split, planted, 6.0)
+    planted[1][row] = np.nan
+    check_separated(split, planted, 6.0)
+
+
+def test_a_start_that_knows_the_test_sky_is_a_leak(rows):
+    cells, injected = rows
+    split = _splits(cells, injected)[0]
+    check_unseen(split, cells, np.unique(cells[split.train]))
+    for part in ("test", "validation"):
+        with pytest.raises(SplitLeakError, match=f"1 sky cells of the {part} side"):
+            check_unseen(split, cells, np.append(cells[split.train], cells[getattr(split, part)[0]]))
