@@ -9,6 +9,7 @@ __all__ = [
     "DIA_SOURCE_VETTING",
     "MISSED_INJECTION",
     "RELIABILITY_CURVE",
+    "RELIABILITY_INFLUENCE",
     "RELIABILITY_TRAINING",
     "RELIABILITY_TRUTH",
 ]
@@ -145,6 +146,22 @@ RELIABILITY_TRAINING = TableSchema(
         Column("sky_cell", "i8", "HEALPix cell, nested, at the resolution in the metadata"),
         Column("fold", "i8", "Fold of the cell"),
         Column("used", "bool", "Whether the row took part in training (ambiguous and masked ones do not)"),
+        Column("reliability", "f4", "Out-of-fold score"),
+    ),
+)
+
+RELIABILITY_INFLUENCE = TableSchema(
+    "reliability_influence",
+    (
+        _ID,
+        *_SKY,
+        Column("snr", "f8", "Signal-to-noise ratio of the DIA source"),
+        Column("state", "U", "State in dia_source_label: the label that was trained with"),
+        Column("self_influence", "f8", "Squared gradient of the loss, last layer; NaN if untrained"),
+        Column("influence_rank", "i8", "Place by self_influence; 1 = most, 0 = none"),
+        Column("label_quality", "f8", "Trust in the label by confident learning, in [0, 1]; NaN if no score"),
+        Column("quality_rank", "i8", "Place by label_quality; 1 = least trusted, 0 = none"),
+        Column("doubted", "bool", "Whether confident learning would throw the label out"),
         Column("reliability", "f4", "Out-of-fold score"),
     ),
 )
