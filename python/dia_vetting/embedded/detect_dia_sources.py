@@ -27,7 +27,7 @@ from .source_schemas import DIA_SOURCE, DIFFERENCE_KERNEL_SOURCES
 class DetectDiaSourcesConnections(
     PipelineTaskConnections,
     dimensions=("instrument", "visit", "detector"),
-    defaultTemplates={"scienceType": "injected_visit_image"},
+    defaultTemplates={"scienceType": "injected_visit_image", "templateType": "template_detector"},
 ):
     """A difference image and what it was made of in; its DIA sources out."""
 
@@ -45,7 +45,7 @@ class DetectDiaSourcesConnections(
     )
     template = cT.Input(
         doc="Template, for forced fluxes.",
-        name="template_detector",
+        name="{templateType}",
         storageClass="VisitImage",
         dimensions=("instrument", "visit", "detector"),
     )
@@ -170,7 +170,7 @@ class DetectDiaSourcesTask(PipelineTask):
             static,
             {
                 "science": _planes_and_psf(science, self.config.connections.scienceType),
-                "template": _planes_and_psf(template, "template_detector"),
+                "template": _planes_and_psf(template, self.config.connections.templateType),
             },
             DetectionConfig(threshold=self.config.threshold, drop_flags=tuple(self.config.badSourceFlags)),
         )

@@ -24,7 +24,7 @@ class SubtractionFailedError(ScienceError):
 class SubtractImagesConnections(
     PipelineTaskConnections,
     dimensions=("instrument", "visit", "detector"),
-    defaultTemplates={"scienceType": "injected_visit_image"},
+    defaultTemplates={"scienceType": "injected_visit_image", "templateType": "template_detector"},
 ):
     """A visit image and its template in; the difference, and the sky that was subtracted, out."""
 
@@ -36,7 +36,7 @@ class SubtractImagesConnections(
     )
     template = cT.Input(
         doc="Template on the pixel grid of the visit image.",
-        name="template_detector",
+        name="{templateType}",
         storageClass="VisitImage",
         dimensions=("instrument", "visit", "detector"),
     )
@@ -118,14 +118,14 @@ class SubtractImagesTask(PipelineTask):
             min_candidates=self.config.minCandidates,
             min_candidate_snr=self.config.minCandidateSnr,
         )
-        names = (self.config.connections.scienceType, "template_detector")
+        names = (self.config.connections.scienceType, self.config.connections.templateType)
         images = (science, template)
         planes = [planes_from_image(image, name) for image, name in zip(images, names, strict=True)]
         psfs = [local_psf(image, source=name) for image, name in zip(images, names, strict=True)]
         try:
             result = subtract(planes[0], planes[1], psfs[0], psfs[1], config)
         except NoOverlapError as error:
-            raise NoWorkFound(f"template_detector: {error}") from error
+            raise NoWorkFound(f"{names[1]}: {error}") from error
         except SubtractionError as error:
             raise SubtractionFailedError(str(error), **error.metadata) from error
         self.log.info("Convolved the %s: %s", result.convolved, result.diagnostics)

@@ -98,6 +98,10 @@ class InjectTransientsConfig(PipelineTaskConfig, pipelineConnections=InjectTrans
     """Configuration of `InjectTransientsTask`."""
 
     seed = Field[int](doc="Seed of the photon noise.", default=0)
+    gainFromVariance = Field[bool](
+        doc="Take the gain from the way the variance grows with the flux, even if the calibration has one.",
+        default=False,
+    )
     padding = RangeField[int](
         doc="Pixels around the image in which a source still counts as one of this image. Its wings reach in "
         "if its stamp does; otherwise it gets the flag NO_OVERLAP.",
@@ -188,7 +192,7 @@ class InjectTransientsTask(PipelineTask):
         rows, x, y = self._rows_on_image(visitImage, epochs, visit, source)
         flux, flag = _flux(rows), _input_flags(rows)
         good = flag == 0
-        gain = _gain(visitImage, planes, source) if good.any() else np.nan
+        gain = self._gain(visitImage, planes, source) if good.any() else np.nan
         rngs = [
             generator("photon noise", self.config.seed, instrument, visit, detector, int(key))
             for key in rows["injection_id"][good]
@@ -221,6 +225,12 @@ class InjectTransientsTask(PipelineTask):
         self.metadata["rows_on_image"] = int(inside.sum())
         return rows[inside], x[inside], y[inside]
 
+    def _gain(self, image: VisitImage, planes: Planes, source: str) -> float:
+        """Return electrons per nJy: what the image says, else what its variance says."""
+        scale = nanojansky_per_electron(image, image.bbox.x.center, image.bbox.y.center)
+        measured = scale is None or self.config.gainFromVariance
+        return fit_gain(planes, source) if measured else 1.0 / float(scale[0])
+
     def _report(self, catalog: Table, gain: float, unit: F64) -> None:
         flags = count_flags(catalog["injection_flag"])
         injected = int(np.count_nonzero(catalog["injection_flag"] == 0))
@@ -248,12 +258,6 @@ def _input_flags(rows: Table) -> NDArray[np.int64]:
     flag[~np.isfinite(np.asarray(rows["mag"], float))] |= InjectionFlag.MAG_BAD
     flag[~np.isin(np.asarray(rows["source_type"]).astype(str), _POINT_SOURCES)] |= InjectionFlag.TYPE_UNKNOWN
     return flag
-
-
-def _gain(image: VisitImage, planes: Planes, source: str) -> float:
-    """Return electrons per nJy: what the image says, else what its variance says."""
-    scale = nanojansky_per_electron(image, image.bbox.x.center, image.bbox.y.center)
-    return fit_gain(planes, source) if scale is None else 1.0 / float(scale[0])
 
 
 def _catalog(

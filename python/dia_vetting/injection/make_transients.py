@@ -31,7 +31,7 @@ from lsst.pipe.base import (
 from lsst.sphgeom import Region
 
 from ..errors import BadInputError
-from .schemas import HOST_GALAXY, TRANSIENT_EPOCH, TRANSIENT_TRUTH
+from .schemas import HOST_GALAXY, TRANSIENT_EPOCH, TRANSIENT_TEMPLATE_EPOCH, TRANSIENT_TRUTH
 from .transients import Field, SeedPopulation, Visit
 
 
@@ -47,6 +47,7 @@ class MakeTransientsConnections(
         "hostType": "host_galaxy",
         "truthType": "transient_truth",
         "epochType": "transient_epoch",
+        "templateEpochType": "transient_template_epoch",
     },
 ):
     """Hosts and the data IDs of the visits in, transients and their epochs out."""
@@ -77,11 +78,22 @@ class MakeTransientsConnections(
         storageClass="ArrowAstropy",
         dimensions=("instrument", "skymap", "tract"),
     )
+    templateEpochs = cT.Output(
+        doc="Light that the template of a visit has of its transients: one row per transient and visit.",
+        name="{templateEpochType}",
+        storageClass="ArrowAstropy",
+        dimensions=("instrument", "skymap", "tract"),
+    )
     truthSchema = cT.InitOutput(
         doc="Columns of the truth table.", name="{truthType}_schema", storageClass="ArrowAstropy"
     )
     epochSchema = cT.InitOutput(
         doc="Columns of the epoch table.", name="{epochType}_schema", storageClass="ArrowAstropy"
+    )
+    templateEpochSchema = cT.InitOutput(
+        doc="Columns of the table of light in the templates.",
+        name="{templateEpochType}_schema",
+        storageClass="ArrowAstropy",
     )
 
 
@@ -105,10 +117,29 @@ class MakeTransientsConfig(PipelineTaskConfig, pipelineConnections=MakeTransient
     )
     minMagOffset = ConfigField[float](doc="Brightest transient, magnitude minus its host's.", default=-1.0)
     maxMagOffset = ConfigField[float](doc="Faintest transient, magnitude minus its host's.", default=3.0)
+    fadedFraction = RangeField[float](
+        doc="Fraction of the transients that are in the template instead of the visit, so that their "
+        "difference is negative. Needs injectTemplates in the pipeline.",
+        default=0.0,
+        min=0.0,
+        max=1.0,
+        inclusiveMax=True,
+    )
+    varyingFraction = RangeField[float](
+        doc="Fraction of the transients that are in both, brighter or fainter. Needs injectTemplates too.",
+        default=0.0,
+        min=0.0,
+        max=1.0,
+        inclusiveMax=True,
+    )
 
     def validate(self) -> None:
-        """Refuse a magnitude range that is empty."""
+        """Refuse a magnitude range that is empty, and fractions that exceed the whole."""
         super().validate()
+        if self.fadedFraction + self.varyingFraction > 1.0:
+            raise ValueError(
+                f"fadedFraction {self.fadedFraction} and varyingFraction {self.varyingFraction} exceed 1."
+            )
         if not self.minMagOffset < self.maxMagOffset:
             raise ValueError(
                 f"minMagOffset {self.minMagOffset} is not below maxMagOffset {self.maxMagOffset}."
@@ -126,6 +157,7 @@ class MakeTransientsTask(PipelineTask):
         super().__init__(**kwargs)
         self.truthSchema = TRANSIENT_TRUTH.describe()
         self.epochSchema = TRANSIENT_EPOCH.describe()
+        self.templateEpochSchema = TRANSIENT_TEMPLATE_EPOCH.describe()
 
     def runQuantum(
         self,
@@ -163,12 +195,16 @@ class MakeTransientsTask(PipelineTask):
         Returns
         -------
         result : `lsst.pipe.base.Struct`
-            ``truth`` and ``epochs``, `astropy.table.Table`; of no rows if no host lies in a visit or none
-            was drawn.
+            ``truth``, ``epochs`` and ``templateEpochs``, `astropy.table.Table`; of no rows if no host lies in
+            a visit or none was drawn.
         """
         config = self.config
         model = SeedPopulation(
-            config.hostFraction, config.hostlessFraction, (config.minMagOffset, config.maxMagOffset)
+            config.hostFraction,
+            config.hostlessFraction,
+            (config.minMagOffset, config.maxMagOffset),
+            config.fadedFraction,
+            config.varyingFraction,
         )
         population = model.draw(hosts, visits, field)
         hostless = int(np.count_nonzero(population.truth["host_id"] == 0))
@@ -178,11 +214,14 @@ class MakeTransientsTask(PipelineTask):
             "hosts_in_visits": population.hosts_in_visits,
             "hosted": len(population.truth) - hostless,
             "hostless": hostless,
+            **{kind: int(np.sum(population.truth["kind"] == kind)) for kind in ("faded", "varying")},
         }
         for name, count in counts.items():
             self.metadata[name] = count
         self.log.info("Drew transients: %s.", ", ".join(f"{name} {count}" for name, count in counts.items()))
-        return Struct(truth=population.truth, epochs=population.epochs)
+        return Struct(
+            truth=population.truth, epochs=population.epochs, templateEpochs=population.template_epochs
+        )
 
 
 def visits_from_data_ids(data_ids: Iterable[DataCoordinate]) -> list[Visit]:

@@ -62,7 +62,7 @@ def expected_snr(difference: Difference, x: F64, y: F64, flux: F64, gain: F64) -
     x, y : `numpy.ndarray`, (N,), float64
         Parent-frame positions.
     flux : `numpy.ndarray`, (N,), float64
-        True fluxes, nJy.
+        True fluxes, nJy, of either sign.
     gain : `numpy.ndarray`, (N,), float64
         Electrons per nJy; infinite if the variance does not hold the sources' noise.
 
@@ -76,6 +76,7 @@ def expected_snr(difference: Difference, x: F64, y: F64, flux: F64, gain: F64) -
     unit, x_first, y_first = difference.psf.stellar_images(x - difference.x0, y - difference.y0)
     variance = cutouts(difference.planes.variance, x_first, y_first, unit.shape[1]).astype(np.float64)
     good = np.isfinite(variance) & (variance > 0)
+    flux = np.abs(flux)  # that of a faded source is negative, and its photons are in the template
     own = flux[:, None, None] * np.maximum(unit, 0.0) / gain[:, None, None]
     # Own noise can exceed the plane where that was smoothed; a tenth of the plane is surely sky.
     background = np.maximum(variance - own, 0.1 * variance)

@@ -7,9 +7,11 @@ from ..tables import Column, TableSchema
 __all__ = [
     "HOST_GALAXY",
     "INJECTED_CATALOG",
+    "INJECTED_DIFFERENCE_CATALOG",
     "INJECTION_CURVE",
     "INJECTION_OUTCOME",
     "TRANSIENT_EPOCH",
+    "TRANSIENT_TEMPLATE_EPOCH",
     "TRANSIENT_TRUTH",
     "host_galaxy_schema",
 ]
@@ -66,6 +68,7 @@ TRANSIENT_TRUTH = TableSchema(
         Column("host_mag", "f8", "AB magnitude of the host in the visit's band; NaN for host-less", "mag"),
         Column("delta_ra", "f8", "Offset from the host to the east, on the tangent plane", "arcsec"),
         Column("delta_dec", "f8", "Offset from the host to the north, on the tangent plane", "arcsec"),
+        Column("kind", "U", "appearing (not in the template), faded (only there) or varying (in both)"),
         Column("model", "U", "Name of the population model that drew it"),
         Column("parameters", "U", "Parameters of the model, JSON"),
     ),
@@ -86,6 +89,9 @@ TRANSIENT_EPOCH = TableSchema(
     ),
 )
 
+TRANSIENT_TEMPLATE_EPOCH = TableSchema("transient_template_epoch", TRANSIENT_EPOCH.columns)
+"""Light that the template of a visit has of its transients; ``mag`` is that in the template."""
+
 INJECTED_CATALOG = TableSchema(
     "injected_visit_image_catalog",
     (
@@ -99,6 +105,9 @@ INJECTED_CATALOG = TableSchema(
         Column("injected_flux", "f8", "Flux that fell on pixels of the image, with its Poisson noise", "nJy"),
     ),
 )
+
+INJECTED_DIFFERENCE_CATALOG = TableSchema("injected_difference_catalog", INJECTED_CATALOG.columns)
+"""What a difference image shows of the injections: ``flux`` is that in visit minus that in template."""
 
 INJECTION_OUTCOME = TableSchema(
     "injection_outcome",

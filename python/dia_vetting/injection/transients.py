@@ -22,10 +22,13 @@ from numpy.typing import NDArray
 from ..seeding import generator, hash63_array
 from ..tables import stack_tables
 from .host_geometry import Ellipses, deproject
-from .schemas import TRANSIENT_EPOCH, TRANSIENT_TRUTH
+from .schemas import TRANSIENT_EPOCH, TRANSIENT_TEMPLATE_EPOCH, TRANSIENT_TRUTH
 from .sky_regions import inside_any, uniform_positions
 
 type F64 = NDArray[np.float64]
+
+_VARIATION = 1.5
+"""Largest change of a varying transient between template and visit, mag."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,12 +87,15 @@ class Population:
         One row per transient, `~dia_vetting.injection.schemas.TRANSIENT_TRUTH`.
     epochs : `astropy.table.Table`
         One row per transient and visit, `~dia_vetting.injection.schemas.TRANSIENT_EPOCH`.
+    template_epochs : `astropy.table.Table`
+        The same for the light in the template of the visit.
     hosts_in_visits : `int`
         Number of (host, visit) pairs that could have had a transient.
     """
 
     truth: Table
     epochs: Table
+    template_epochs: Table
     hosts_in_visits: int
 
 
@@ -132,6 +138,10 @@ class SeedPopulation:
     band. Host-less ones are uniform over the visit's detectors inside the tract, with the magnitude of a
     transient on a random host of the visit, and make up ``hostless_fraction`` of the total on average.
 
+    Two additions to that recipe, off by default: a transient may have *faded*, so that it is in the template
+    instead of the visit and the difference is negative, or be *varying*, so that it is in both, in the
+    template brighter or fainter by up to `_VARIATION` mag. They are drawn apart: the rest stays as it was.
+
     Parameters
     ----------
     fraction : `float`
@@ -140,25 +150,35 @@ class SeedPopulation:
         Expected fraction of host-less ones in the total.
     mag_offset : `tuple` [`float`, `float`]
         Range of the magnitude relative to the host's.
+    faded_fraction, varying_fraction : `float`
+        Fractions of the transients that have faded and that vary.
     """
 
     fraction: float = 0.03
     hostless_fraction: float = 0.05
     mag_offset: tuple[float, float] = (-1.0, 3.0)
+    faded_fraction: float = 0.0
+    varying_fraction: float = 0.0
     name: str = dataclasses.field(default="seed", init=False)
 
     def draw(self, hosts: Table, visits: Sequence[Visit], field: Field) -> Population:
         """Draw the transients of a tract in all its visits (see `PopulationModel.draw`)."""
         hosts = hosts[np.argsort(np.asarray(hosts["host_id"]), kind="stable")]
-        truth, epochs, in_visits = [], [], 0
+        truth, epochs, template_epochs, in_visits = [], [], [], 0
         for visit in sorted(visits, key=lambda visit: visit.visit):
             seen = hosts[inside_any(visit.regions, hosts["host_ra"], hosts["host_dec"])]
             in_visits += len(seen)
             rows = self._draw_visit(seen, visit, field)
             truth.append(TRANSIENT_TRUTH.build(_only(rows, TRANSIENT_TRUTH.names())))
-            epochs.append(TRANSIENT_EPOCH.build(_only(rows, TRANSIENT_EPOCH.names())))
+            table = TRANSIENT_EPOCH.build(_only(rows, TRANSIENT_EPOCH.names()))
+            epochs.append(table[rows["kind"] != "faded"])
+            in_template = _only(rows | {"mag": rows["template_mag"]}, TRANSIENT_EPOCH.names())
+            template_epochs.append(TRANSIENT_TEMPLATE_EPOCH.build(in_template)[rows["kind"] != "appearing"])
         return Population(
-            stack_tables(truth, TRANSIENT_TRUTH), stack_tables(epochs, TRANSIENT_EPOCH), in_visits
+            stack_tables(truth, TRANSIENT_TRUTH),
+            stack_tables(epochs, TRANSIENT_EPOCH),
+            stack_tables(template_epochs, TRANSIENT_TEMPLATE_EPOCH),
+            in_visits,
         )
 
     def _draw_visit(self, hosts: Table, visit: Visit, field: Field) -> dict[str, Any]:
@@ -177,7 +197,17 @@ class SeedPopulation:
         rows["band"] = np.full(count, visit.band)
         rows["source_type"] = np.full(count, "Star")
         rows["model"] = np.full(count, self.name)
+        self._draw_template(rows, generator("transient kinds", *keys))
         return rows
+
+    def _draw_template(self, rows: dict[str, Any], rng: np.random.Generator) -> None:
+        """Decide which transients the template has, and how bright they are there."""
+        chance, count = rng.random(len(rows["ra"])), len(rows["ra"])
+        faded = chance < self.faded_fraction
+        varying = ~faded & (chance < self.faded_fraction + self.varying_fraction)
+        change = rng.uniform(-_VARIATION, _VARIATION, count)
+        rows["kind"] = np.select([faded, varying], ["faded", "varying"], "appearing")
+        rows["template_mag"] = np.where(varying, rows["mag"] + change, rows["mag"])
 
     def _hosted(self, hosts: Table, host_mag: F64, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         count = len(hosts)
