@@ -65,6 +65,15 @@ class ScoreReliabilityConnections(
 class ScoreReliabilityConfig(PipelineTaskConfig, pipelineConnections=ScoreReliabilityConnections):
     """Configuration of `ScoreReliabilityTask`."""
 
+    prevalence = RangeField[float](
+        doc="Fraction of real sources among the DIA sources, for which reliability is a probability; that of "
+        "the model's card by default.",
+        default=None,
+        optional=True,
+        min=0.0,
+        max=1.0,
+        inclusiveMin=False,
+    )
     threads = RangeField[int](
         doc="Torch threads; 0 leaves what OMP_NUM_THREADS says. The last digits of a score depend on it.",
         default=0,
@@ -121,13 +130,13 @@ class ScoreReliabilityTask(PipelineTask):
         trained = from_table(model, source)
         with deterministic_torch(trained.card.seed, self.config.threads):
             networks = load_networks(trained, source)
-            scores = score_cutouts(trained, cutouts, networks, names.cutoutType)
+            scores = score_cutouts(trained, cutouts, networks, names.cutoutType, self.config.prevalence)
         self._count(scores.reason)
         kept = {name: cutouts[name] for name in _KEPT}
         own = {
             "reliability": scores.reliability,
             "reliability_err": scores.reliability_err,
-            "ood": np.full(len(cutouts), np.nan),
+            "ood": scores.ood,
             "fold": scores.fold,
             "version": np.full(len(cutouts), trained.card.version),
             "reason": scores.reason,

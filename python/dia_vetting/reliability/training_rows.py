@@ -15,7 +15,7 @@ from ..errors import BadInputError
 from ..seeding import generator
 from ..skycells import sky_cell, sky_fold
 from ..tables import stack_tables
-from .inputs import StampSizeError, network_inputs, unscorable_reasons
+from .inputs import CHANNELS, METADATA, NetworkInputs, StampSizeError, network_inputs, unscorable_reasons
 from .labels import State
 from .schemas import DIA_SOURCE_CUTOUT, DIA_SOURCE_LABEL, RELIABILITY_TRAINING
 
@@ -59,19 +59,30 @@ class TrainingRows:
         Sky cell of each.
     used : `numpy.ndarray`, (N,), bool
         Whether it is trained with.
-    inputs : `numpy.ndarray`, (M, C, S, S), float16
+    inputs : `~.inputs.NetworkInputs`
         Of the M used ones, in the order of the rows.
     """
 
     labels: Table
     cells: NDArray[np.int64]
     used: Bool
-    inputs: NDArray[np.float16]
+    inputs: NetworkInputs
 
     @property
     def injected(self) -> Bool:
         """Whether each of the M used rows is an injection."""
         return np.asarray(self.labels["state"][self.used] == State.INJECTED)
+
+    @property
+    def objects(self) -> NDArray[np.int64]:
+        """Injection that each of the M used rows shows, which must not stand on two sides; 0 for none."""
+        return np.asarray(self.labels["injection_id"][self.used], dtype=np.int64)
+
+    @property
+    def positions(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Right ascension and declination of the M used rows, deg."""
+        ra, dec = (np.asarray(self.labels[name][self.used], dtype=float) for name in ("ra", "dec"))
+        return ra, dec
 
     def counts(self) -> dict[str, int]:
         """Return the number of rows by state, and of the used ones by class."""
@@ -140,7 +151,7 @@ def gather_rows(
     labels = stack_tables(tables, DIA_SOURCE_LABEL)
     cells = sky_cell(np.asarray(labels["ra"]), np.asarray(labels["dec"]), nside)
     used = _select(np.isin(np.asarray(labels["state"]), _TRAINABLE) & (cells >= 0), max_sources, seed)
-    inputs = np.empty((0, 0, 0, 0), dtype=np.float16)
+    inputs = _empty(0, 0)
     filled = start = 0
     for source, table in zip(sources, tables, strict=True):
         rows = slice(start, start := start + len(table))
@@ -149,15 +160,19 @@ def gather_rows(
         wanted = np.asarray(table["diaSourceId"])[used[rows]]
         found, stamps = _stamps(source, wanted, min_valid_fraction)
         used[rows][used[rows]] = found
-        if not inputs.size:
-            inputs = np.empty((int(used.sum()), *stamps.shape[1:]), dtype=np.float16)
-        if stamps.shape[1:] != inputs.shape[1:]:
-            raise StampSizeError(
-                source.source, f"stamps of {inputs.shape[-1]} pixels", f"{stamps.shape[-1]} pixels"
-            )
-        inputs[filled : filled + len(stamps)] = stamps
+        if not len(inputs):
+            inputs = _empty(int(used.sum()), stamps.size)
+        if stamps.size != inputs.size:
+            raise StampSizeError(source.source, f"stamps of {inputs.size} pixels", f"{stamps.size} pixels")
+        inputs.stamps[filled : filled + len(stamps)] = stamps.stamps
+        inputs.metadata[filled : filled + len(stamps)] = stamps.metadata
         filled += len(stamps)
     return TrainingRows(labels, cells, used, inputs[:filled])
+
+
+def _empty(count: int, size: int) -> NetworkInputs:
+    stamps = np.empty((count, len(CHANNELS), size, size), dtype=np.float16)
+    return NetworkInputs(stamps, np.empty((count, len(METADATA)), dtype=np.float32))
 
 
 def _select(eligible: Bool, limit: int, seed: int) -> Bool:
@@ -172,7 +187,7 @@ def _select(eligible: Bool, limit: int, seed: int) -> Bool:
 
 def _stamps(
     source: LabelledCutouts, wanted: NDArray[np.int64], minimum: float
-) -> tuple[Bool, NDArray[np.float16]]:
+) -> tuple[Bool, NetworkInputs]:
     """Return which of the wanted ids have a usable cutout, and the inputs of those, in their order."""
     name = f"cutouts of {source.source}"
     table = _unique(DIA_SOURCE_CUTOUT.check(source.cutouts(), name, ["diaSourceId"]), name)
