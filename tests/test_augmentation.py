@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from dia_vetting.reliability.augmentation import Augmentation, augment, dihedral, hide, shift
+from dia_vetting.reliability.augmentation import Augmentation, augment, hide, rearrange
 
 OFF = Augmentation(**dict.fromkeys((field.name for field in dataclasses.fields(Augmentation)), 0.0))
 SIZE = 30
@@ -55,7 +55,7 @@ def test_the_generator_decides():
 
 def test_dihedral_is_the_symmetry_group_of_the_square():
     stamp = torch.arange(9.0).reshape(1, 1, 3, 3)
-    images = dihedral(stamp.repeat(8, 1, 1, 1), np.arange(8))
+    images = rearrange(stamp.repeat(8, 1, 1, 1), np.arange(8), np.zeros((8, 2), dtype=int))
     assert len({tuple(image.flatten().tolist()) for image in images}) == 8
     assert (images[:, 0, 1, 1] == 4).all()
     assert torch.equal(images[0], stamp[0])
@@ -120,12 +120,14 @@ def test_how_often_stamps_lose_pixels():
 
 def test_shift():
     stamps = torch.arange(1.0, 10.0).reshape(1, 1, 3, 3).repeat(3, 1, 1, 1)
-    moved = shift(stamps.clone(), np.array([[0, 0], [1, 0], [0, -1]]))
+    moved = rearrange(stamps, np.zeros(3, dtype=int), np.array([[0, 0], [1, 0], [0, -1]]))
     assert torch.equal(moved[0], stamps[0])
     assert moved[1, 0].tolist() == [[0, 0, 0], [1, 2, 3], [4, 5, 6]]
     assert moved[2, 0].tolist() == [[2, 3, 0], [5, 6, 0], [8, 9, 0]]
-    both = shift(stamps.clone(), np.array([[-1, 1]] * 3))
+    both = rearrange(stamps, np.array([0, 1, 4]), np.array([[-1, 1]] * 3))
     assert both[0, 0].tolist() == [[0, 4, 5], [0, 7, 8], [0, 0, 0]]
+    assert both[1, 0].tolist() == [[0, 2, 5], [0, 1, 4], [0, 0, 0]]
+    assert both[2, 0].tolist() == [[0, 6, 5], [0, 9, 8], [0, 0, 0]]
 
 
 def test_how_often_stamps_are_shifted():

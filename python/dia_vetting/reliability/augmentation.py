@@ -7,14 +7,16 @@ as they are: they are what tells sources from artefacts.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from .inputs import CHANNELS
 
-__all__ = ["Augmentation", "augment", "dihedral", "hide", "shift"]
+__all__ = ["Augmentation", "augment", "hide", "rearrange"]
 
 _FLAGGED = CHANNELS.index("flagged")
 _PROTECTED = 1.5
@@ -92,9 +94,8 @@ def augment(
     """
     count, size = len(stamps), stamps.shape[-1]
     elements = np.where(rng.random(count) < settings.dihedral, rng.integers(8, size=count), 0)
-    stamps = dihedral(stamps, elements)
-    moved = rng.random(count) < settings.shift
-    stamps = shift(stamps, np.where(moved[:, None], rng.integers(-1, 2, (count, 2)), 0))
+    moved = rng.random((count, 1)) < settings.shift
+    stamps = rearrange(stamps, elements, np.where(moved, rng.integers(-1, 2, (count, 2)), 0))
     hidden = np.zeros((count, size, size), dtype=bool)
     cut = np.flatnonzero(rng.random(count) < settings.edge)
     hidden[cut] |= _beyond_edges(len(cut), size, rng)
@@ -107,55 +108,48 @@ def augment(
     return stamps, metadata * known.to(metadata.device)
 
 
-def dihedral(stamps: torch.Tensor, elements: NDArray[np.integer]) -> torch.Tensor:
-    """Turn and mirror each stamp by its own element of the symmetry group of the square.
+def rearrange(
+    stamps: torch.Tensor, elements: NDArray[np.integer], steps: NDArray[np.integer]
+) -> torch.Tensor:
+    """Turn, mirror and shift each stamp by its own amount; what comes in from outside is 0: not valid.
 
     Parameters
     ----------
     stamps : `torch.Tensor`, (N, C, S, S)
         Network inputs.
     elements : `numpy.ndarray`, (N,), int
-        0 to 3: quarter turns; 4 to 7: the same after a mirror along x.
+        Element of the symmetry group of the square. 0 to 3: quarter turns; 4 to 7: the same after a mirror
+        along x.
+    steps : `numpy.ndarray`, (N, 2), int
+        Shift of -1, 0 or 1 pixel along y and x, after the turn; positive ones move the image to larger
+        coordinates.
 
     Returns
     -------
     stamps : `torch.Tensor`, (N, C, S, S)
         A copy.
     """
-    output = stamps.clone()
-    for element in range(1, 8):
-        rows = torch.from_numpy(np.flatnonzero(elements == element)).to(stamps.device)
-        if len(rows):
-            turned = stamps[rows].flip(3) if element >= 4 else stamps[rows]
-            output[rows] = torch.rot90(turned, element % 4, dims=(2, 3))
-    return output
+    count, channels, size, _ = stamps.shape
+    pixel = _sources(size)[elements, steps[:, 0] + 1, steps[:, 1] + 1]
+    pixel = pixel.to(stamps.device).reshape(count, 1, size**2).expand(-1, channels, -1)
+    moved = torch.gather(stamps.reshape(count, channels, size**2), 2, pixel).reshape(stamps.shape)
+    for axis in (0, 1):
+        for step, border in ((1, 0), (-1, size - 1)):
+            rows = torch.from_numpy(np.flatnonzero(steps[:, axis] == step)).to(stamps.device)
+            moved[(rows, slice(None)) + (slice(None),) * axis + (border,)] = 0
+    return moved
 
 
-def shift(stamps: torch.Tensor, steps: NDArray[np.integer]) -> torch.Tensor:
-    """Shift each stamp by its own steps of -1, 0 or 1 pixel; what comes in is 0 in every channel: not valid.
-
-    Parameters
-    ----------
-    stamps : `torch.Tensor`, (N, C, S, S)
-        Network inputs; changed in place.
-    steps : `numpy.ndarray`, (N, 2), int
-        Along y and x; positive steps move the image to larger coordinates.
-
-    Returns
-    -------
-    stamps : `torch.Tensor`, (N, C, S, S)
-        The same tensor.
-    """
-    for step in np.unique(steps[np.any(steps != 0, axis=1)], axis=0):
-        rows = torch.from_numpy(np.flatnonzero((steps == step).all(axis=1))).to(stamps.device)
-        dy, dx = (int(value) for value in step)
-        moved = torch.roll(stamps[rows], (dy, dx), dims=(2, 3))
-        if dy:
-            moved[:, :, 0 if dy > 0 else -1] = 0
-        if dx:
-            moved[:, :, :, 0 if dx > 0 else -1] = 0
-        stamps[rows] = moved
-    return stamps
+@functools.lru_cache(maxsize=4)
+def _sources(size: int) -> torch.Tensor:
+    """Return the flat index of the source of each pixel, (8, 3, 3, S, S), by element and steps + 1."""
+    index = np.arange(size**2).reshape(size, size)
+    turned = np.stack(
+        [np.rot90(np.fliplr(index) if element >= 4 else index, element % 4) for element in range(8)]
+    )
+    padded = np.pad(turned, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    windows = sliding_window_view(padded, (size, size), axis=(1, 2))[:, ::-1, ::-1]
+    return torch.from_numpy(np.ascontiguousarray(windows))
 
 
 def hide(stamps: torch.Tensor, hidden: NDArray[np.bool_]) -> torch.Tensor:
