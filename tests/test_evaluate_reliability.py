@@ -5,14 +5,17 @@ import numpy as np
 import pytest
 import yaml
 from dia_vetting.errors import TableSchemaError
+from dia_vetting.injection.schemas import TRANSIENT_TRUTH
 from dia_vetting.reliability.evaluate_reliability import EvaluateReliabilityTask
 from dia_vetting.reliability.evaluation import COMPARISONS, SELECTIONS, EvaluationSettings, evaluate
-from dia_vetting.reliability.evaluation_rows import MissingIdError, join_rows, positions_of
+from dia_vetting.reliability.evaluation_hosts import add_hosts
+from dia_vetting.reliability.evaluation_rows import join_rows
 from dia_vetting.reliability.examples import choose_examples, gather_examples
+from dia_vetting.reliability.ids import MissingIdError, positions_of
 from dia_vetting.reliability.model_dataset import ModelCard, ReliabilityModel, to_table
 from dia_vetting.reliability.schemas import RELIABILITY_CURVE, RELIABILITY_TRUTH
 from dia_vetting.tables import stack_tables
-from evaluation_samples import make_detector
+from evaluation_samples import make_detector, make_transients
 from lsst.daf.butler import Config, DatasetType
 from lsst.daf.butler.tests import makeTestCollection, makeTestRepo
 from lsst.pipe.base import NoWorkFound
@@ -33,7 +36,9 @@ def make_task(**config):
 
 @pytest.fixture(scope="module")
 def rows():
-    return stack_tables([join_rows(make_detector(visit)) for visit in VISITS], RELIABILITY_TRUTH)
+    rows = stack_tables([join_rows(make_detector(visit)) for visit in VISITS], RELIABILITY_TRUTH)
+    add_hosts(rows, stack_tables(map(make_transients, VISITS), TRANSIENT_TRUTH))
+    return rows
 
 
 @pytest.fixture(scope="module")
@@ -117,14 +122,33 @@ def test_every_interval_holds_its_value(evaluated):
 
 def test_curves(evaluated):
     curves = RELIABILITY_CURVE.check(evaluated[1])
-    assert set(curves["curve"]) == {"roc", "precision_recall", "completeness_snr", "purity_snr"}
-    roc = curves[(curves["curve"] == "roc") & (curves["comparison"] == "real_vs_artefact")]
+    both, hosts = {"snr", "magnitude"}, {"surface_brightness", "offset", "offset_radii"}
+    binned = {f"completeness_{q}" for q in both | hosts} | {f"purity_{q}" for q in both}
+    assert set(curves["curve"]) == {"roc", "precision_recall"} | binned
+    mine = (curves["comparison"] == "real_vs_artefact") & (curves["subset"] == "snr6")
+    roc = curves[(curves["curve"] == "roc") & mine]
     assert (np.diff(roc["x"]) > 0).all()
     assert (np.diff(roc["y"]) >= 0).all()
     snr = curves[curves["curve"] == "purity_snr"]
     assert set(snr["threshold"]) == {0.5, 0.7}
     defined = np.isfinite(snr["y"])
     assert ((snr["y_low"] <= snr["y"]) & (snr["y"] <= snr["y_high"]))[defined].all()
+
+
+def test_hosts_bin_only_injections_that_have_one(rows, evaluated):
+    curves = evaluated[1]
+    known = np.asarray(rows["host_offset"])
+    counted = np.isfinite(known) & np.isfinite(rows["reliability"]) & (rows["state"] == "injected")
+    assert 0 < counted.sum() < (rows["state"] == "injected").sum()
+    for quantity in ("surface_brightness", "offset", "offset_radii"):
+        of = curves[(curves["curve"] == f"completeness_{quantity}") & (curves["threshold"] == 0.5)]
+        assert set(of["comparison"]) == {"injected_vs_unlabelled"}
+        assert of["n"].sum() == counted.sum()
+    near = of[of["x_low"] == 0.5][0]
+    radii = np.asarray(rows["host_offset_radii"])
+    there = counted & (radii >= 0.5) & (radii < 0.75)
+    assert near["n"] == there.sum()
+    np.testing.assert_allclose(near["y"], (rows["reliability"][there] >= 0.5).mean())
 
 
 def test_same_seed_same_figures(rows, evaluated):
@@ -144,7 +168,7 @@ def test_examples_are_the_extremes_and_read_only_what_is_needed(rows):
     examples = gather_examples(chosen, {key: detectors[key] for key in needed})
     for kind, table in chosen.items():
         for row, example in zip(table, examples[kind], strict=True):
-            np.testing.assert_allclose(example.difference, row["snr"] * 10, rtol=1e-6)
+            np.testing.assert_allclose(example.difference, row["psfFlux"], rtol=1e-6)
             assert f"{row['reliability']:.3f}" in example.caption
 
 
@@ -178,7 +202,7 @@ def test_connections_follow_the_configuration():
     connections = config.connections.ConnectionsClass(config=config)
     names = set(connections.inputs) | set(connections.outputs) | set(connections.initOutputs)
     assert not [name for name in names if "ruth" in name]
-    assert connections.inputs == {"labels", "scores", "cutouts"}
+    assert connections.inputs == {"labels", "scores", "cutouts", "transients"}
 
 
 def make_model():
@@ -186,20 +210,26 @@ def make_model():
     card = ModelCard(
         architecture="small_resnet",
         options={},
+        strategy="plain",
+        strategy_options={},
         layout="test",
         channels=("difference",),
+        metadata=(),
         stamp_size=30,
         min_valid_fraction=0.2,
         instrument="Test",
         seed=0,
         nside=4096,
         n_folds=2,
+        members=1,
         settings={},
         label_counts={},
-        class_prior=0.5,
+        injected_fraction=0.5,
+        prior=(0.07, 0.05, 0.1),
+        prevalence=0.03,
+        calibration={},
         epochs=(1, 1),
-        selection_fpr=0.05,
-        thresholds=(0.6, 0.8),
+        thresholds={"fpr_0.01": 0.7},
         metrics={},
         software={},
     )
@@ -216,6 +246,8 @@ def register(butler, connections):
 def put_inputs(butler):
     butler.put(make_model(), "reliability_model", instrument="Test")
     butler.put(make_detector(1).truth.objects, "sim_truth_object", skymap="sky", tract=0)
+    transients = stack_tables(map(make_transients, VISITS), TRANSIENT_TRUTH)
+    butler.put(transients, "transient_truth", instrument="Test", skymap="sky", tract=0)
     for visit in VISITS:
         inputs = make_detector(visit)
         tables = {
@@ -241,15 +273,18 @@ def test_in_a_butler(tmp_path):
     detectors = [{"instrument": "Test", "visit": visit, "detector": 3} for visit in VISITS]
     instrument, tract = {"instrument": "Test"}, {"skymap": "sky", "tract": 0}
     io = dict.fromkeys(connections.inputs, detectors) | dict.fromkeys(connections.outputs, instrument)
-    io |= {"model": instrument, "truthObjects": [tract]}
+    io |= {"model": instrument, "truthObjects": [tract], "transients": [instrument | tract]}
     runTestQuantum(task, butler, makeQuantum(task, butler, instrument, io), mockRun=False)
     metrics = butler.get("reliability_metrics", instrument)
     assert metrics["thresholds"]["fixed"] == 0.5
-    np.testing.assert_allclose(metrics["thresholds"]["model"], 0.7)
+    assert metrics["thresholds"] == {"fixed": 0.5, "fpr_0.01": 0.7}
     assert task.metadata["n_detectors"] == 3
     RELIABILITY_CURVE.check(butler.get("reliability_curve", instrument))
     truth = RELIABILITY_TRUTH.check(butler.get("reliability_truth", instrument))
     assert len(truth) == 900
+    hosted = np.isfinite(truth["host_surface_brightness"])
+    assert 50 < hosted.sum() < (truth["injection_id"] != 0).sum()
+    assert (np.asarray(truth["psfFlux"]) < 0).any()
     for plot in ("confusion", "score_histogram", "roc_pr", "snr", "triplets"):
         path = butler.getURI(f"reliability_{plot}_plot", instrument).ospath
         assert open(path, "rb").read(8) == b"\x89PNG\r\n\x1a\n"

@@ -22,6 +22,7 @@ OVERALL_INPUTS = {
         "dia_source_detector",
         "injected_visit_image_catalog",
         "object",
+        "transient_truth",
     },
 }
 

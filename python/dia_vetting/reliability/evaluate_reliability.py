@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lsst.pipe.base.connectionTypes as cT
-import numpy as np
 from astropy.table import Table
+from lsst.daf.butler import DeferredDatasetHandle
 from lsst.pex.config import Field, RangeField
 from lsst.pipe.base import (
     NoWorkFound,
@@ -23,9 +23,11 @@ from lsst.pipe.base import (
 )
 
 from ..embedded.schemas import SIM_TRUTH_OBJECT
+from ..injection.schemas import TRANSIENT_TRUTH
 from ..tables import stack_tables
 from .evaluation import EvaluationSettings, evaluate
-from .evaluation_rows import DetectorInputs, join_rows, usable
+from .evaluation_hosts import add_hosts
+from .evaluation_rows import CutoutReader, DetectorInputs, join_rows, usable
 from .examples import choose_examples, gather_examples
 from .schemas import RELIABILITY_CURVE, RELIABILITY_TRUTH
 from .truth_matching import Truth
@@ -48,6 +50,7 @@ class EvaluateReliabilityConnections(
         "cutoutType": "dia_source_cutout",
         "labelType": "dia_source_label",
         "diaSourceType": "dia_source_detector",
+        "transientType": "transient_truth",
         "modelName": "",
     },
 ):
@@ -71,7 +74,7 @@ class EvaluateReliabilityConnections(
         multiple=True,
     )
     cutouts = cT.Input(
-        doc="Stamps, read for the examples that are drawn only.",
+        doc="Fluxes and valid fractions; the stamps are read for the examples that are drawn only.",
         name="{cutoutType}",
         storageClass="ArrowAstropy",
         dimensions=_DETECTOR,
@@ -114,6 +117,14 @@ class EvaluateReliabilityConnections(
         dimensions=("skymap", "tract"),
         multiple=True,
     )
+    transients = cT.Input(
+        doc="Injected transients: where on their hosts they are. Injections made by other means have none.",
+        name="{transientType}",
+        storageClass="ArrowAstropy",
+        dimensions=("instrument", "skymap", "tract"),
+        multiple=True,
+        minimum=0,
+    )
     metrics = cT.Output(
         doc="Figures with their intervals.",
         name="{modelName}reliability_metrics",
@@ -121,7 +132,7 @@ class EvaluateReliabilityConnections(
         dimensions=("instrument",),
     )
     curves = cT.Output(
-        doc="ROC, precision-recall, and completeness and purity against SNR, in long form.",
+        doc="ROC, precision-recall, and completeness and purity against SNR and others, in long form.",
         name="{modelName}reliability_curve",
         storageClass="ArrowAstropy",
         dimensions=("instrument",),
@@ -178,6 +189,8 @@ class EvaluateReliabilityConnections(
                 delattr(self, name)
         if config is not None and not config.doModelThreshold:
             del self.model
+        if config is not None and not config.doHosts:
+            del self.transients
 
 
 class EvaluateReliabilityConfig(PipelineTaskConfig, pipelineConnections=EvaluateReliabilityConnections):
@@ -187,8 +200,10 @@ class EvaluateReliabilityConfig(PipelineTaskConfig, pipelineConnections=Evaluate
         doc="Evaluate against the truth of a simulation too. Real data have none.", default=True
     )
     doModelThreshold = Field[bool](
-        doc="Evaluate at the threshold in the model's card too (the median over folds), not only at "
-        "``threshold``.",
+        doc="Evaluate at the thresholds in the model's card too, not only at ``threshold``.", default=True
+    )
+    doHosts = Field[bool](
+        doc="Evaluate against the hosts of the injected transients too, as far as they are known.",
         default=True,
     )
     threshold = RangeField[float](
@@ -196,6 +211,15 @@ class EvaluateReliabilityConfig(PipelineTaskConfig, pipelineConnections=Evaluate
         default=0.5,
         min=0.0,
         max=1.0,
+    )
+    prevalence = RangeField[float](
+        doc="Fraction of real sources of the figures that say so in their name (purity_at_prevalence_...); "
+        "all other figures are those of the sample as it stands.",
+        default=0.03,
+        min=0.0,
+        max=1.0,
+        inclusiveMin=False,
+        inclusiveMax=False,
     )
     nside = Field[int](
         doc="HEALPix resolution of the sky groups of the bootstrap, as in training; 4096 is 0.86 arcmin.",
@@ -231,7 +255,8 @@ class EvaluateReliabilityTask(PipelineTask):
             _inputs(key, {name: of_name[key] for name, of_name in tables.items()}, objects) for key in known
         ]
         model = butlerQC.get(inputRefs.model) if self.config.doModelThreshold else None
-        butlerQC.put(self.run(detectors, self._thresholds(model)), outputRefs)
+        transients = self._transients(butlerQC, inputRefs)
+        butlerQC.put(self.run(detectors, self._thresholds(model), transients), outputRefs)
 
     def _detector_inputs(self) -> tuple[str, ...]:
         truth = ("diaSources", "truthSources", "truthArtefacts") if self.config.doTruth else ()
@@ -243,16 +268,28 @@ class EvaluateReliabilityTask(PipelineTask):
         tables = [SIM_TRUTH_OBJECT.check(t, "sim_truth_object") for t in butlerQC.get(inputRefs.truthObjects)]
         return stack_tables(tables, SIM_TRUTH_OBJECT)
 
+    def _transients(self, butlerQC: QuantumContext, inputRefs: Any) -> Table | None:
+        if not self.config.doHosts:
+            return None
+        name = self.config.connections.transientType
+        tables = [TRANSIENT_TRUTH.check(table, name) for table in butlerQC.get(inputRefs.transients)]
+        return stack_tables(tables, TRANSIENT_TRUTH)
+
     def _thresholds(self, model: Any) -> dict[str, float]:
         thresholds = {"fixed": float(self.config.threshold)}
         if model is not None:
             from .model_dataset import from_table
 
             card = from_table(model, f"{self.config.connections.modelName}reliability_model").card
-            thresholds["model"] = float(np.median(card.thresholds))
+            thresholds |= {name: float(value) for name, value in card.thresholds.items()}
         return thresholds
 
-    def run(self, detectors: Sequence[DetectorInputs], thresholds: Mapping[str, float]) -> Struct:
+    def run(
+        self,
+        detectors: Sequence[DetectorInputs],
+        thresholds: Mapping[str, float],
+        transients: Table | None = None,
+    ) -> Struct:
         """Evaluate.
 
         Parameters
@@ -261,6 +298,8 @@ class EvaluateReliabilityTask(PipelineTask):
             All that is to be evaluated together. Either all have a truth or none.
         thresholds : `~collections.abc.Mapping` [`str`, `float`]
             Scores from which on a source is called real, by name; the first is drawn.
+        transients : `astropy.table.Table`, optional
+            `TRANSIENT_TRUTH` of the injections.
 
         Returns
         -------
@@ -281,7 +320,14 @@ class EvaluateReliabilityTask(PipelineTask):
             raise NoWorkFound(
                 f"No injected or unlabelled DIA source of {len(detectors)} detectors has a score."
             )
-        settings = EvaluationSettings(thresholds, self.config.nside, self.config.replicates, self.config.seed)
+        add_hosts(rows, transients, self.config.connections.transientType)
+        settings = EvaluationSettings(
+            thresholds,
+            self.config.nside,
+            self.config.replicates,
+            self.config.seed,
+            self.config.prevalence,
+        )
         metrics, curves = evaluate(rows, settings)
         self._report(metrics)
         examples = gather_examples(
@@ -321,8 +367,15 @@ def _inputs(key: tuple[int, int], tables: Mapping[str, Any], objects: Table | No
     if objects is not None:
         truth = Truth(tables["truthSources"], tables["truthArtefacts"], objects)
     return DetectorInputs(
-        *key, tables["labels"], tables["scores"], tables["cutouts"].get, tables.get("diaSources"), truth
+        *key, tables["labels"], tables["scores"], _reader(tables["cutouts"]), tables.get("diaSources"), truth
     )
+
+
+def _reader(handle: DeferredDatasetHandle) -> CutoutReader:
+    def read(columns: Sequence[str] | None = None) -> Table:
+        return handle.get(parameters=None if columns is None else {"columns": list(columns)})
+
+    return read
 
 
 def _by_detector(butlerQC: QuantumContext, refs: Any) -> dict[tuple[int, int], Any]:

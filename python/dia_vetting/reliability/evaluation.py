@@ -12,17 +12,21 @@ from numpy.typing import NDArray
 
 from ..seeding import generator
 from ..skycells import sky_cell
-from .bootstrap import Estimate
-from .curves import FPR_GRID, RECALL_GRID, CurveSummary, summarise_curves, threshold_at_fpr
+from .bootstrap import Estimate, wilson_interval
+from .curves import CurveSummary, summarise_curves, threshold_at_fpr
+from .evaluation_curves import HOST_BINS, binned_table, difference_magnitude, roc_pr_table
 from .evaluation_rows import usable
 from .labels import State
-from .metrics import SNR_EDGES, Sample, binned_rates, confusion_counts, threshold_rates
+from .metrics import Sample, confusion_counts, threshold_rates
 from .schemas import RELIABILITY_CURVE
+from .stated_prevalence import purity_at_prevalence_estimate
+from .subsets import pair_figures, subset_figures, subset_masks
 from .truth_matching import REAL, TRANSIENT
 
 __all__ = ["COMPARISONS", "SELECTIONS", "EvaluationSettings", "count_rows", "evaluate"]
 
 type Bool = NDArray[np.bool_]
+type F64 = NDArray[np.float64]
 
 COMPARISONS = {
     "injected_vs_unlabelled": "Labels: injections against everything else, hidden real sources among it.",
@@ -35,7 +39,7 @@ COMPARISONS = {
 SELECTIONS = {"all": 0.0, "snr6": 6.0, "snr8": 8.0}
 """Smallest signal-to-noise ratio of each selection. OSS-REQ-0353 is about SNR >= 6."""
 
-FPR_POINTS = (0.001, 0.01, 0.05)
+FPR_POINTS = (0.001, 0.0015, 0.01, 0.05)
 PURITY = 0.95
 """Purity that OSS-REQ-0353 asks for (with a completeness of 0.90)."""
 
@@ -54,12 +58,32 @@ class EvaluationSettings:
         Bootstrap replicates.
     seed : `int`
         Seed of the bootstrap.
+    prevalence : `float`
+        Fraction of real sources of the figures that say so in their name; all others are those of the sample.
     """
 
     thresholds: Mapping[str, float]
     nside: int = 4096
     replicates: int = 500
     seed: int = 0
+    prevalence: float = 0.03
+
+    @property
+    def stated(self) -> str:
+        """What figures at the stated prevalence end in."""
+        return f"at_prevalence_{self.prevalence:g}"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Comparison:
+    """Rows of two classes, as a table and as a sample, in the same order."""
+
+    name: str
+    rows: Table
+    sample: Sample
+
+    def where(self, keep: Bool) -> _Comparison:
+        return _Comparison(self.name, self.rows[keep], self.sample.where(keep))
 
 
 def evaluate(rows: Table, settings: EvaluationSettings) -> tuple[dict[str, Any], Table]:
@@ -68,8 +92,9 @@ def evaluate(rows: Table, settings: EvaluationSettings) -> tuple[dict[str, Any],
     Parameters
     ----------
     rows : `astropy.table.Table`
-        N DIA sources: ``ra``, ``dec``, ``snr``, ``state``, ``reliability`` (NaN if not scored), and, where
-        a truth is known, ``truth_class`` and ``cause``.
+        N DIA sources: ``ra``, ``dec``, ``snr``, ``psfFlux``, ``valid_fraction``, ``state``, ``reliability``
+        (NaN if not scored), and, where they are known, ``truth_class`` and ``cause``, and what
+        `~.evaluation_hosts.add_hosts` adds.
     settings : `EvaluationSettings`
         Thresholds and bootstrap.
 
@@ -85,19 +110,25 @@ def evaluate(rows: Table, settings: EvaluationSettings) -> tuple[dict[str, Any],
     comparisons: dict[str, Any] = {}
     curves = [RELIABILITY_CURVE.empty()]
     for name, (positive, member) in _classes(rows).items():
-        sample = _sample(rows, positive, member)
+        comparison = _Comparison(name, rows[member], _sample(rows, positive, member))
         comparisons[name] = {"about": COMPARISONS[name]}
         for selection, snr in SELECTIONS.items():
-            figures, table = _evaluate_sample(sample.where(sample.snr >= snr), name, selection, settings)
-            comparisons[name][selection] = figures
+            part = comparison.where(comparison.sample.snr >= snr)
+            weights = part.sample.weights(
+                settings.replicates, generator(settings.seed, "bootstrap", name, selection)
+            )
+            comparisons[name][selection], table = _selection(part, selection, weights, settings)
+            curves.append(table)
             if selection == "all":
-                curves.append(table)
+                comparisons[name] |= _parts(part, weights, settings)
+                curves.append(_binned(part, weights, settings))
     metrics = {
         "thresholds": {name: float(value) for name, value in settings.thresholds.items()},
         "nside": settings.nside,
         "n_replicates": settings.replicates,
         "seed": settings.seed,
         "interval": 0.95,
+        "stated_prevalence": settings.prevalence,
         "counts": count_rows(rows),
         "comparisons": comparisons,
     }
@@ -164,80 +195,82 @@ def _tally(values: Any) -> dict[str, int]:
     return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
 
 
-def _evaluate_sample(
-    sample: Sample, comparison: str, selection: str, settings: EvaluationSettings
+def _selection(
+    part: _Comparison, selection: str, weights: NDArray[np.float32], settings: EvaluationSettings
 ) -> tuple[dict[str, Any], Table]:
-    rng = generator(settings.seed, "bootstrap", comparison, selection)
-    weights = sample.weights(settings.replicates, rng)
-    summary = summarise_curves(sample, weights, FPR_POINTS, PURITY)
+    sample = part.sample
+    summary = summarise_curves(sample, weights, FPR_POINTS, PURITY, prevalence=settings.prevalence)
     figures: dict[str, Any] = {
         "n_positive": int(sample.positive.sum()),
         "n_negative": int((~sample.positive).sum()),
         "n_groups": weights.shape[1],
+        "prevalence": float(sample.positive.mean()) if len(sample.score) else float("nan"),
         "auc": summary.auc.summary(),
         "average_precision": summary.average_precision.summary(),
         f"completeness_at_purity_{PURITY}": summary.completeness_at_purity.summary(),
+        f"completeness_at_purity_{PURITY}_{settings.stated}": (
+            summary.completeness_at_stated_prevalence.summary()
+        ),
     }
-    for i, rate in enumerate(FPR_POINTS):
-        figures[f"threshold_at_fpr_{rate}"] = threshold_at_fpr(sample, rate)
-        figures[f"tpr_at_fpr_{rate}"] = _element(summary.tpr_at_fpr, i).summary()
+    figures |= _rates_at_fpr(sample, summary, figures["n_positive"])
     figures["at_threshold"] = {}
-    tables = [_roc_pr_table(comparison, summary, figures["n_positive"])]
     for name, threshold in settings.thresholds.items():
         rates = threshold_rates(sample, threshold, weights)
         figures["at_threshold"][name] = {
             "threshold": float(threshold),
             "confusion": confusion_counts(sample, threshold),
             **{rate: estimate.summary() for rate, estimate in rates.items()},
+            f"purity_{settings.stated}": _stated_purity(sample, threshold, weights, settings).summary(),
         }
-        binned = binned_rates(sample, sample.snr, SNR_EDGES, threshold, weights)
-        tables.append(_snr_table(comparison, threshold, binned))
-    return figures, vstack(tables, metadata_conflicts="silent")
+    return figures, roc_pr_table(part.name, selection, summary, figures["n_positive"])
 
 
-def _element(estimate: Estimate, index: int) -> Estimate:
-    return Estimate(estimate.value[index], estimate.low[index], estimate.high[index])
+def _rates_at_fpr(sample: Sample, summary: CurveSummary, n_positive: int) -> dict[str, Any]:
+    """Return true-positive and false-negative rates at `FPR_POINTS`; Wilson's interval is in theirs too."""
+    figures: dict[str, Any] = {}
+    for i, rate in enumerate(FPR_POINTS):
+        value, *ends = (float(getattr(summary.tpr_at_fpr, end)[i]) for end in ("value", "low", "high"))
+        low, high = (float(end) for end in wilson_interval(value * n_positive, n_positive))
+        low, high = float(np.fmin(low, ends[0])), float(np.fmax(high, ends[1]))
+        figures[f"threshold_at_fpr_{rate}"] = threshold_at_fpr(sample, rate)
+        figures[f"tpr_at_fpr_{rate}"] = {"value": value, "low": low, "high": high}
+        figures[f"fnr_at_fpr_{rate}"] = {"value": 1.0 - value, "low": 1.0 - high, "high": 1.0 - low}
+    return figures
 
 
-def _roc_pr_table(comparison: str, summary: CurveSummary, n_positive: int) -> Table:
-    parts = [("roc", FPR_GRID, summary.roc), ("precision_recall", RECALL_GRID, summary.precision_recall)]
-    return _curve_table(
-        comparison,
-        np.nan,
-        [(name, x, x, x, y, np.full(len(x), n_positive)) for name, x, y in parts],
-    )
+def _stated_purity(
+    sample: Sample, threshold: float, weights: NDArray[np.float32], settings: EvaluationSettings
+) -> Estimate:
+    index, n_groups = sample.group_index()
+    called = sample.score >= threshold
+    cells = (called & sample.positive, sample.positive, called & ~sample.positive, ~sample.positive)
+    counts = (np.bincount(index[cell], minlength=n_groups)[:, None].astype(float) for cell in cells)
+    found = purity_at_prevalence_estimate(*counts, weights, settings.prevalence)
+    return Estimate(found.value[0], found.low[0], found.high[0])
 
 
-def _snr_table(comparison: str, threshold: float, rates: Mapping[str, Any]) -> Table:
-    low, high = np.asarray(SNR_EDGES[:-1]), np.asarray(SNR_EDGES[1:])
-    return _curve_table(
-        comparison,
-        threshold,
-        [
-            ("completeness_snr", rates["median"], low, high, rates["completeness"], rates["n_positive"]),
-            ("purity_snr", rates["median"], low, high, rates["purity"], rates["n_called"]),
-        ],
-    )
+def _parts(
+    whole: _Comparison, weights: NDArray[np.float32], settings: EvaluationSettings
+) -> dict[str, dict[str, Any]]:
+    masks = subset_masks(whole.rows)
+    return {
+        "subsets": subset_figures(whole.sample, masks, settings.thresholds, weights, settings.prevalence),
+        "pairs": pair_figures(whole.sample, masks, settings.thresholds, weights),
+    }
 
 
-def _curve_table(comparison: str, threshold: float, parts: list[tuple[Any, ...]]) -> Table:
-    names, x, x_low, x_high, y, n = zip(*parts, strict=True)
-    length = [len(values) for values in x]
-    total = sum(length)
-    return RELIABILITY_CURVE.build(
-        {
-            "comparison": np.full(total, comparison),
-            "curve": np.repeat(names, length),
-            "threshold": np.full(total, threshold),
-            "x": np.concatenate(x),
-            "x_low": np.concatenate(x_low),
-            "x_high": np.concatenate(x_high),
-            "y": np.concatenate([estimate.value for estimate in y]),
-            "y_low": np.concatenate([estimate.low for estimate in y]),
-            "y_high": np.concatenate([estimate.high for estimate in y]),
-            "n": np.concatenate(n),
-        }
-    )
+def _binned(whole: _Comparison, weights: NDArray[np.float32], settings: EvaluationSettings) -> Table:
+    quantities: dict[str, F64] = {
+        "snr": whole.sample.snr,
+        "magnitude": difference_magnitude(whole.rows["psfFlux"]),
+    }
+    if whole.name == "injected_vs_unlabelled" and "host_offset" in whole.rows.colnames:
+        quantities |= {name: np.asarray(whole.rows[f"host_{name}"], np.float64) for name in HOST_BINS}
+    tables = [
+        binned_table(whole.name, whole.sample, quantities, threshold, weights)
+        for threshold in settings.thresholds.values()
+    ]
+    return vstack([RELIABILITY_CURVE.empty(), *tables], metadata_conflicts="silent")
 
 
 def _headline(comparisons: Mapping[str, Any], settings: EvaluationSettings) -> dict[str, Any]:
@@ -249,4 +282,6 @@ def _headline(comparisons: Mapping[str, Any], settings: EvaluationSettings) -> d
             rates = figures["snr6"]["at_threshold"][threshold]
             headline[name][f"purity_snr6_{threshold}"] = dict(rates["precision"])
             headline[name][f"completeness_snr6_{threshold}"] = dict(rates["sensitivity"])
+            stated = f"purity_{settings.stated}"
+            headline[name][f"{stated}_snr6_{threshold}"] = dict(rates[stated])
     return headline

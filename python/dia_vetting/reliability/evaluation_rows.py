@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
-from astropy.table import Table
+from astropy.table import Column, Table
 from numpy.typing import NDArray
 
 from ..embedded.schemas import SIM_TRUTH_ARTEFACT, SIM_TRUTH_SOURCE
-from ..errors import BadInputError
+from .ids import MissingIdError, positions_of
 from .labels import State
-from .schemas import DIA_SOURCE_LABEL, DIA_SOURCE_REQUIRED, DIA_SOURCE_VETTING
+from .schemas import DIA_SOURCE_CUTOUT, DIA_SOURCE_LABEL, DIA_SOURCE_REQUIRED, DIA_SOURCE_VETTING
 from .truth_matching import Truth, classify_sources
 
-__all__ = ["DetectorInputs", "MissingIdError", "join_rows", "positions_of", "usable"]
+__all__ = ["CutoutReader", "DetectorInputs", "join_rows", "usable"]
 
-_COPIED = ("diaSourceId", "visit", "detector", "band", "ra", "dec", "snr", "state")
+_COPIED = ("diaSourceId", "visit", "detector", "band", "ra", "dec", "snr", "state", "injection_id")
+_OF_CUTOUTS = ("psfFlux", "valid_fraction")
 
 
-class MissingIdError(BadInputError):
-    """Two tables of the same DIA sources of which one lacks some, or has some twice."""
+class CutoutReader(Protocol):
+    """Reads the cutouts of one detector."""
+
+    def __call__(self, columns: Sequence[str] | None = None) -> Table:
+        """Return `DIA_SOURCE_CUTOUT`, or some of its columns."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +40,8 @@ class DetectorInputs:
         Which one it is.
     labels, scores : `astropy.table.Table`
         `DIA_SOURCE_LABEL` and `DIA_SOURCE_VETTING`, joined by ``diaSourceId``.
-    cutouts : `~collections.abc.Callable`
-        Reads and returns `DIA_SOURCE_CUTOUT`.
+    cutouts : `CutoutReader`
+        Reads and returns `DIA_SOURCE_CUTOUT`; stamps are read for the examples that are drawn only.
     dia_sources : `astropy.table.Table`, optional
         `dia_source_detector`, where there is a truth.
     truth : `~.truth_matching.Truth`, optional
@@ -47,7 +52,7 @@ class DetectorInputs:
     detector: int
     labels: Table
     scores: Table
-    cutouts: Callable[[], Table]
+    cutouts: CutoutReader
     dia_sources: Table | None = None
     truth: Truth | None = None
 
@@ -63,7 +68,8 @@ def join_rows(inputs: DetectorInputs) -> Table:
     Returns
     -------
     rows : `astropy.table.Table`
-        Columns of `RELIABILITY_TRUTH` in the order of the labels; those of the truth only if there is one.
+        Columns of `RELIABILITY_TRUTH` in the order of the labels, without those of the hosts; those of the
+        truth only if there is one.
 
     Raises
     ------
@@ -80,9 +86,19 @@ def join_rows(inputs: DetectorInputs) -> Table:
     rows = Table({name: labels[name] for name in _COPIED})
     at = positions_of(labels["diaSourceId"], scores["diaSourceId"], f"dia_source_vetting of {where}")
     rows["reliability"] = np.append(np.asarray(scores["reliability"], np.float32), np.float32(np.nan))[at]
+    _add_measurements(rows, inputs.cutouts, f"dia_source_cutout of {where}")
     if inputs.truth is not None and inputs.dia_sources is not None:
         _add_truth(rows, labels, inputs.dia_sources, inputs.truth, where)
     return rows
+
+
+def _add_measurements(rows: Table, reader: CutoutReader, source: str) -> None:
+    columns = ("diaSourceId", *_OF_CUTOUTS)
+    cutouts = DIA_SOURCE_CUTOUT.check(reader(columns), source, columns)
+    at = positions_of(rows["diaSourceId"], cutouts["diaSourceId"], source)
+    for name in _OF_CUTOUTS:
+        values = np.asarray(cutouts[name])
+        rows[name] = Column(np.append(values, values.dtype.type(np.nan))[at], unit=cutouts[name].unit)
 
 
 def _add_truth(rows: Table, labels: Table, dia_sources: Table, truth: Truth, where: str) -> None:
@@ -96,38 +112,6 @@ def _add_truth(rows: Table, labels: Table, dia_sources: Table, truth: Truth, whe
     classes = classify_sources(dia_sources[at], labels, truth)
     rows["truth_class"], rows["cause"] = classes.truth_class, classes.cause
     rows["truth_id"] = classes.truth_id
-
-
-def positions_of(wanted: Any, ids: Any, source: str) -> NDArray[np.int64]:
-    """Find ids among ids.
-
-    Parameters
-    ----------
-    wanted : array_like, (N,)
-        Ids to look for.
-    ids : array_like, (M,)
-        Ids to look in.
-    source : `str`
-        Dataset type and where, for the message.
-
-    Returns
-    -------
-    positions : `numpy.ndarray`, (N,), int64
-        Index into ``ids``; -1 where it is not there.
-
-    Raises
-    ------
-    MissingIdError
-        If an id stands twice in ``ids``.
-    """
-    wanted, ids = np.asarray(wanted, np.int64), np.asarray(ids, np.int64)
-    order = np.argsort(ids, kind="stable")
-    ordered = ids[order]
-    if (ordered[1:] == ordered[:-1]).any():
-        raise MissingIdError(source, "each diaSourceId once", "one that stands twice")
-    at = np.searchsorted(ordered, wanted)
-    found = (at < len(ids)) & (np.append(ordered, -1)[np.minimum(at, len(ids))] == wanted)
-    return np.where(found, np.append(order, -1)[np.minimum(at, len(ids))], -1)
 
 
 def usable(rows: Table) -> NDArray[np.bool_]:

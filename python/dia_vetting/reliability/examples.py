@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from .evaluation_rows import positions_of, usable
+from .evaluation_rows import CutoutReader, usable
+from .ids import positions_of
 from .labels import State
 from .schemas import DIA_SOURCE_CUTOUT
 
@@ -63,7 +64,7 @@ def choose_examples(rows: Table, count: int) -> dict[str, Table]:
 
 
 def gather_examples(
-    chosen: Mapping[str, Table], cutouts: Mapping[tuple[int, int], Callable[[], Table]]
+    chosen: Mapping[str, Table], cutouts: Mapping[tuple[int, int], CutoutReader]
 ) -> dict[str, list[Example]]:
     """Read the stamps of chosen rows, each detector's table once and only where it is needed.
 

@@ -186,7 +186,8 @@ def roc_pr_figure(curves: Table, metrics: Mapping[str, Any]) -> Figure:
             (roc, "roc", "auc"),
             (precision_recall, "precision_recall", "average_precision"),
         ):
-            kept = curves[(curves["comparison"] == comparison) & (curves["curve"] == curve)]
+            mine = (curves["comparison"] == comparison) & (curves["subset"] == "all")
+            kept = curves[mine & (curves["curve"] == curve)]
             text = f"{label}: {figures[area]['value']:.4f}"
             axis.plot(kept["x"], kept["y"], color=colour, linestyle=line, linewidth=1.8, label=text)
             axis.fill_between(kept["x"], kept["y_low"], kept["y_high"], color=colour, alpha=0.15, linewidth=0)
