@@ -19,7 +19,8 @@ from ..skycells import sky_cell, sky_fold
 from .calibration import Calibration
 from .inputs import CHANNELS, LAYOUT, METADATA, NetworkInputs, network_inputs, unscorable_reasons
 from .model_dataset import ReliabilityModel, TensorError
-from .networks import TripletNetwork, build_network, check_options
+from .networks import build_network, check_options
+from .networks.base import TripletNetwork
 from .outliers import OutlierModel
 
 __all__ = [

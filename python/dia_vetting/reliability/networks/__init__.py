@@ -8,10 +8,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BadInputError
-from .options import NetworkOptions, ResNet50Options, SeedCnnOptions, SmallResNetOptions
+from .options import (
+    DihedralResNetOptions,
+    NetworkOptions,
+    ResNet50Options,
+    SeedCnnOptions,
+    SmallResNetOptions,
+)
 
 if TYPE_CHECKING:
-    from torch import nn
+    from .base import TripletNetwork
 
 __all__ = [
     "ARCHITECTURES",
@@ -23,6 +29,7 @@ __all__ = [
 ]
 
 ARCHITECTURES: dict[str, type[NetworkOptions]] = {
+    "dihedral_resnet": DihedralResNetOptions,
     "seed_cnn": SeedCnnOptions,
     "small_resnet": SmallResNetOptions,
     "resnet50": ResNet50Options,
@@ -74,7 +81,7 @@ def check_options(name: str, options: Mapping[str, Any], source: str = "architec
         raise UnknownOptionError(f"{source} {name}", "options within their ranges", str(error)) from None
 
 
-def build_network(name: str, options: Mapping[str, Any], n_channels: int) -> nn.Module:
+def build_network(name: str, options: Mapping[str, Any], n_channels: int) -> TripletNetwork:
     """Make a network with fresh weights, drawn from torch's generator.
 
     Parameters
@@ -88,8 +95,8 @@ def build_network(name: str, options: Mapping[str, Any], n_channels: int) -> nn.
 
     Returns
     -------
-    network : `torch.nn.Module`
-        Maps (N, C, S, S) float32 to N logits.
+    network : `~.base.TripletNetwork`
+        Maps stamps (N, C, S, S) and metadata (N, 3), float32, to N logits.
 
     Raises
     ------
@@ -98,5 +105,5 @@ def build_network(name: str, options: Mapping[str, Any], n_channels: int) -> nn.
     """
     checked = check_options(name, options)
     module = importlib.import_module(f".{name}", __name__)
-    network: nn.Module = module.build(n_channels, checked)
+    network: TripletNetwork = module.build(n_channels, checked)
     return network

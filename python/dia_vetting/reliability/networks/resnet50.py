@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from .base import TripletNetwork
 from .options import ResNet50Options
 
 __all__ = ["ResNet50", "build"]
@@ -44,7 +45,7 @@ class _Bottleneck(nn.Module):
         return torch.relu(self.residual(features) + self.shortcut(features))
 
 
-class ResNet50(nn.Module):
+class ResNet50(TripletNetwork):
     """Stem, four stages of bottleneck blocks, global mean, one linear layer.
 
     Parameters
@@ -56,7 +57,7 @@ class ResNet50(nn.Module):
     """
 
     def __init__(self, n_channels: int, options: ResNet50Options) -> None:
-        super().__init__()
+        super().__init__(_EXPANSION * _STAGES[-1][0], options.dropout)
         layers: list[nn.Module] = [
             nn.Conv2d(n_channels, 64, kernel_size=7, stride=2, padding=3, bias=False),
             nn.BatchNorm2d(64),
@@ -68,26 +69,14 @@ class ResNet50(nn.Module):
             for index in range(depth):
                 layers.append(_Bottleneck(n_in, width, stride if index == 0 else 1))
                 n_in = _EXPANSION * width
-        self.features = nn.Sequential(*layers)
-        self.output = nn.Sequential(nn.Dropout(options.dropout), nn.Linear(n_in, 1))
+        self.layers = nn.Sequential(*layers)
 
-    def forward(self, stamps: torch.Tensor) -> torch.Tensor:
-        """Return one logit per stamp.
-
-        Parameters
-        ----------
-        stamps : `torch.Tensor`, (N, C, S, S), float32
-            Network inputs; any S >= 21.
-
-        Returns
-        -------
-        logits : `torch.Tensor`, (N,)
-            Larger is more like an injection.
-        """
-        logits: torch.Tensor = self.output(self.features(stamps).mean((2, 3)))
-        return logits.squeeze(1)
+    def features(self, stamps: torch.Tensor, metadata: torch.Tensor) -> torch.Tensor:
+        """Return the mean of the last map; the metadata are ignored."""
+        maps: torch.Tensor = self.layers(stamps)
+        return maps.mean((2, 3))
 
 
-def build(n_channels: int, options: ResNet50Options) -> nn.Module:
+def build(n_channels: int, options: ResNet50Options) -> TripletNetwork:
     """Make the network with fresh weights."""
     return ResNet50(n_channels, options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from .base import TripletNetwork
 from .options import SmallResNetOptions
 
 __all__ = ["SmallResNet", "build"]
@@ -30,7 +31,7 @@ class _Block(nn.Module):
         return torch.relu(self.residual(features) + self.shortcut(features))
 
 
-class SmallResNet(nn.Module):
+class SmallResNet(TripletNetwork):
     """Stem, two residual blocks, mean and centre of the last map, one linear layer.
 
     The mean over the map says what is in the stamp, the features at its centre say whether it is there
@@ -45,38 +46,23 @@ class SmallResNet(nn.Module):
     """
 
     def __init__(self, n_channels: int, options: SmallResNetOptions) -> None:
-        super().__init__()
         width = options.width
+        super().__init__(4 * width, options.dropout)
         self.stem = nn.Sequential(
             nn.Conv2d(n_channels, width, kernel_size=5, stride=2, padding=2, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(),
         )
         self.blocks = nn.Sequential(_Block(width, width), _Block(width, 2 * width))
-        self.dropout = nn.Dropout(options.dropout)
-        self.output = nn.Linear(4 * width, 1)
 
-    def forward(self, stamps: torch.Tensor) -> torch.Tensor:
-        """Return one logit per stamp.
-
-        Parameters
-        ----------
-        stamps : `torch.Tensor`, (N, C, S, S), float32
-            Network inputs; any S >= 21.
-
-        Returns
-        -------
-        logits : `torch.Tensor`, (N,)
-            Larger is more like an injection.
-        """
-        features = self.blocks(self.stem(stamps))
-        size = features.shape[-1]
+    def features(self, stamps: torch.Tensor, metadata: torch.Tensor) -> torch.Tensor:
+        """Return mean and centre of the last map; the metadata are ignored."""
+        maps = self.blocks(self.stem(stamps))
+        size = maps.shape[-1]
         centre = slice((size - 1) // 2, size // 2 + 1)
-        pooled = [features.mean((2, 3)), features[:, :, centre, centre].mean((2, 3))]
-        logits: torch.Tensor = self.output(self.dropout(torch.cat(pooled, dim=1)))
-        return logits.squeeze(1)
+        return torch.cat([maps.mean((2, 3)), maps[:, :, centre, centre].mean((2, 3))], dim=1)
 
 
-def build(n_channels: int, options: SmallResNetOptions) -> nn.Module:
+def build(n_channels: int, options: SmallResNetOptions) -> TripletNetwork:
     """Make the network with fresh weights."""
     return SmallResNet(n_channels, options)
