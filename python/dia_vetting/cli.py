@@ -130,16 +130,61 @@ def export_model_command(repo: str, collection: str, file: Path, instrument: str
 
 
 @main.command("import-model", cls=_Command)
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("model")
 @click.argument("repo")
 @click.argument("run")
 @click.option("--instrument", required=True, help="Instrument whose sources it is to score.")
 @click.option("--dataset-type", default="reliability_model", show_default=True, help="Of the model.")
-def import_model_command(file: Path, repo: str, run: str, instrument: str, dataset_type: str) -> None:
-    """Put the model in the Parquet file FILE into the RUN collection of REPO."""
+def import_model_command(model: str, repo: str, run: str, instrument: str, dataset_type: str) -> None:
+    """Put MODEL, a Parquet file or the name of a shipped model, into the RUN collection of REPO."""
     from .model_transfer import import_model
 
-    card = import_model(file, repo, run, instrument, dataset_type)
+    card = import_model(model, repo, run, instrument, dataset_type)
     click.echo(
         f"{card.architecture} {card.version}, trained on {card.instrument}, for {instrument} in {run}."
     )
+
+
+@main.command("export-onnx", cls=_Command)
+@click.argument("model")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--size", type=click.IntRange(21, 101), help="Side of the stamps; as trained by default.")
+def export_onnx_command(model: str, file: Path, size: int | None) -> None:
+    """Write MODEL, a Parquet file or the name of a shipped model, to the ONNX file FILE.
+
+    The file holds all networks and the calibration; onnxruntime runs it without this package or torch.
+    """
+    from .reliability.onnx_export import export_onnx
+    from .reliability.shipped import open_model
+
+    card = export_onnx(open_model(model), file, size)
+    click.echo(f"{card.architecture} {card.version}, {card.n_folds * card.members} networks, in {file}.")
+
+
+@main.command("model-card", cls=_Command)
+@click.argument("model")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write the page to this file."
+)
+def model_card_command(model: str, output: Path | None) -> None:
+    """Print the model card of MODEL, a Parquet file or the name of a shipped model, in Markdown."""
+    from .reliability.card_page import card_page
+    from .reliability.model_dataset import from_table, provenance
+    from .reliability.shipped import read_model_table
+
+    table = read_model_table(model)
+    page = card_page(from_table(table, model), provenance(table))
+    if output is None:
+        click.echo(page, nl=False)
+    else:
+        output.write_text(page)
+
+
+@main.command("shipped-models", cls=_Command)
+def shipped_models_command() -> None:
+    """List the trained models that come with the package."""
+    from .reliability.shipped import shipped_model, shipped_models
+
+    for name in shipped_models():
+        card = shipped_model(name).card
+        click.echo(f"{name}: {card.architecture} {card.version}, trained on {card.instrument}")

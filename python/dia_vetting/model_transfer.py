@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from lsst.daf.butler import Butler, CollectionType, DatasetType  # type: ignore[attr-defined]
 
-from .errors import BadInputError
 from .reliability.model_dataset import ModelCard, from_table
+from .reliability.shipped import read_model_table
 
 _STORAGE_CLASS = "ArrowTable"
 
@@ -42,14 +42,14 @@ def export_model(
 
 
 def import_model(
-    path: Path, repo: str, run: str, instrument: str, dataset_type: str = "reliability_model"
+    reference: str | Path, repo: str, run: str, instrument: str, dataset_type: str = "reliability_model"
 ) -> ModelCard:
-    """Put a model from a Parquet file into a repository.
+    """Put a model from a Parquet file, or one that is shipped, into a repository.
 
     Parameters
     ----------
-    path : `pathlib.Path`
-        File that `export_model` wrote.
+    reference : `str` or `pathlib.Path`
+        File that `export_model` wrote, or name of a shipped model.
     repo : `str`
         Butler repository.
     run : `str`
@@ -66,14 +66,13 @@ def import_model(
 
     Raises
     ------
+    UnknownModelError
+        If there is neither a file nor a shipped model of this name.
     BadInputError
         If the file is no Parquet file or holds no model.
     """
-    try:
-        table = pq.read_table(path, use_threads=False)
-    except (OSError, ValueError) as error:
-        raise BadInputError(str(path), "a Parquet file with a model", str(error)) from error
-    card = from_table(table).card
+    table = read_model_table(reference)
+    card = from_table(table, str(reference)).card
     with Butler.from_config(repo, writeable=True) as butler:
         butler.collections.register(run, CollectionType.RUN)
         butler.registry.registerDatasetType(
