@@ -1,40 +1,46 @@
-"""Training of one network per fold of the sky: seeded, and the same bytes again on the same machine."""
+"""Training of the networks of one fold of the sky: seeded, and the same bytes again on the same machine."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import logging
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..errors import ScienceError
 from ..seeding import hash63
-from .curves import threshold_at_fpr
+from .augmentation import Augmentation, augment
 from .folds import Split
-from .metrics import Sample
+from .inputs import NetworkInputs
 from .networks import build_network
-from .scoring import predict
+from .networks.base import TripletNetwork
+from .scoring import best_device, predict_logits
+from .selection import Figures, figures, validation_prior
+from .strategies import build_strategy, check_strategy
+from .strategies.base import Batch, Strategy
+from .strategies.plain import Plain
 
 __all__ = [
     "TrainedNetwork",
     "TrainingDivergedError",
     "TrainingSettings",
     "deterministic_torch",
-    "dihedral",
-    "train_network",
+    "train_networks",
 ]
 
 _LOG = logging.getLogger(__name__)
 
-type Weights = dict[str, NDArray[Any]]
+type Weights = Mapping[str, NDArray[Any]]
+
+_PLAIN = Plain()
 
 
 class TrainingDivergedError(ScienceError):
@@ -43,7 +49,7 @@ class TrainingDivergedError(ScienceError):
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSettings:
-    """How a network is trained.
+    """How networks are trained.
 
     Parameters
     ----------
@@ -63,6 +69,25 @@ class TrainingSettings:
         False-positive rate, on the validation rows, at which epochs are compared.
     threads : `int`
         Torch threads; 0 leaves what ``OMP_NUM_THREADS`` says.
+    strategy : `str`
+        How to deal with real sources among the unlabelled: a name of `~.strategies.STRATEGIES`.
+    strategy_options : `~collections.abc.Mapping`
+        Its options.
+    prior : `float`, optional
+        Fraction of real ones among the unlabelled; by default it is estimated from the validation rows after
+        each epoch.
+    warmup : `float`
+        Part of the epochs in which all networks are trained plainly, before the strategy is followed.
+    average : `float`
+        Networks are validated and kept as the running mean of their weights over this many epochs (an
+        exponential mean: Izmailov et al. 2018, arXiv:1803.05407, and references there); 0 for those of the
+        last update.
+    anchor : `float`
+        When training starts from given weights, how strongly it is held to them: each update of rate r pulls
+        the weights back by r times this, in place of AdamW's pull towards zero (L2-SP: Li et al. 2018,
+        arXiv:1802.01483, decoupled from the gradient as in AdamW).
+    augmentation : `~.augmentation.Augmentation`
+        What is done to the training stamps.
     """
 
     seed: int = 0
@@ -73,6 +98,21 @@ class TrainingSettings:
     weight_decay: float = 1e-2
     selection_fpr: float = 0.05
     threads: int = 0
+    strategy: str = "plain"
+    strategy_options: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    prior: float | None = None
+    warmup: float = 0.2
+    average: float = 0.5
+    anchor: float = 0.0
+    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
+
+    def record(self) -> dict[str, int | float | str | None]:
+        """Return all but the strategy as one flat mapping, for the model card."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        for name in ("strategy", "strategy_options", "augmentation"):
+            del values[name]
+        changes = dataclasses.asdict(self.augmentation)
+        return values | {f"augmentation_{name}": value for name, value in changes.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,20 +121,20 @@ class TrainedNetwork:
 
     Parameters
     ----------
-    weights : `dict` [`str`, `numpy.ndarray`]
+    weights : `~collections.abc.Mapping` [`str`, `numpy.ndarray`]
         Parameters and buffers by name.
     epoch : `int`
         The epoch that was selected, from 0.
+    figures : `~.selection.Figures`
+        Of the selected epoch, on the validation rows, at the last estimate of the prior.
     history : `list` of `dict`
-        Per epoch: ``loss``, ``validation_loss``, ``tpr``.
-    threshold : `float`
-        Score at the selection's false-positive rate on the validation rows.
+        Per epoch: ``loss``, ``validation_loss``, ``tpr``, and the ``prior`` that went into these.
     """
 
     weights: Weights
     epoch: int
+    figures: Figures
     history: list[dict[str, float]]
-    threshold: float
 
 
 @contextlib.contextmanager
@@ -104,12 +144,14 @@ def deterministic_torch(seed: int, threads: int = 0) -> Iterator[None]:
     Parameters
     ----------
     seed : `int`
-        Seed of torch's generator.
+        Seed of torch's generators.
     threads : `int`, optional
         Torch threads; 0 leaves the number as it is.
     """
     before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):
+    # Read by cuBLAS when a context is made; without it, its sums are not deterministic.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    with torch.random.fork_rng():
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True)
         torch.set_num_threads(threads or before[1])
@@ -120,48 +162,30 @@ def deterministic_torch(seed: int, threads: int = 0) -> Iterator[None]:
             torch.set_num_threads(before[1])
 
 
-def dihedral(stamps: torch.Tensor, elements: NDArray[np.integer]) -> torch.Tensor:
-    """Turn and mirror each stamp by its own element of the symmetry group of the square.
-
-    Parameters
-    ----------
-    stamps : `torch.Tensor`, (N, C, S, S)
-        Network inputs.
-    elements : `numpy.ndarray`, (N,), int
-        0 to 3: quarter turns; 4 to 7: the same after a mirror along x.
-
-    Returns
-    -------
-    stamps : `torch.Tensor`, (N, C, S, S)
-        A copy.
-    """
-    output = stamps.clone()
-    for element in range(1, 8):
-        rows = torch.from_numpy(np.flatnonzero(elements == element))
-        if len(rows):
-            turned = stamps[rows].flip(3) if element >= 4 else stamps[rows]
-            output[rows] = torch.rot90(turned, element % 4, dims=(2, 3))
-    return output
-
-
-def train_network(
-    inputs: NDArray[np.float16],
+def train_networks(
+    inputs: NetworkInputs,
     injected: NDArray[np.bool_],
     split: Split,
     architecture: str,
     options: Mapping[str, Any],
     settings: TrainingSettings,
-) -> TrainedNetwork:
-    """Train the network of one fold.
+    members: int = 1,
+    initial: Sequence[Weights] | None = None,
+) -> list[TrainedNetwork]:
+    """Train the networks of one fold.
 
-    Binary cross-entropy, injected against unlabelled. The classes weigh the same in the loss, and in the loss
-    only. The epoch that is kept has the highest true-positive rate at a fixed false-positive rate on the
-    validation rows; the validation loss decides between equals.
+    Injected against unlabelled. The classes weigh the same in the loss, and in the loss only. The epoch that
+    is kept has the highest true-positive rate at a fixed false-positive rate on the validation rows, which is
+    corrected for the real ones among the unlabelled (`~.selection`); the validation loss decides between
+    equals.
+
+    A strategy of two networks trains members in pairs; of the last pair of an odd number, the better one is
+    kept.
 
     Parameters
     ----------
-    inputs : `numpy.ndarray`, (N, C, S, S), float16
-        From `~.inputs.network_inputs`.
+    inputs : `~.inputs.NetworkInputs`
+        N rows.
     injected : `numpy.ndarray`, (N,), bool
         Whether a row is an injection.
     split : `~.folds.Split`
@@ -172,121 +196,195 @@ def train_network(
         Its options.
     settings : `TrainingSettings`
         How to train.
+    members : `int`, optional
+        Number of networks.
+    initial : `~collections.abc.Sequence`, optional
+        Weights to start from, member by member, and from the first again when they run out; fresh ones by
+        default. They must not have seen the test rows (see `~.folds.check_unseen`).
 
     Returns
     -------
-    network : `TrainedNetwork`
-        The selected weights.
+    networks : `list` of `TrainedNetwork`
+        As many as members.
 
     Raises
     ------
+    UnknownStrategyError, StrategyOptionError
+        If the strategy or one of its options is not known, or wants more members.
     TrainingDivergedError
         If the loss is no longer a number.
     """
-    seed = hash63(settings.seed, "network", split.fold)
-    with deterministic_torch(seed, settings.threads):
-        network = build_network(architecture, options, inputs.shape[1])
-        network = network.to(memory_format=torch.channels_last)
-        return _Trainer(network, inputs, injected, split, settings, np.random.default_rng(seed)).train()
+    check_strategy(settings.strategy, settings.strategy_options, members)
+    strategy = build_strategy(settings.strategy, settings.strategy_options)
+    trained: list[TrainedNetwork] = []
+    while len(trained) < members:
+        seed = hash63(settings.seed, "network", split.fold, len(trained))
+        with deterministic_torch(seed, settings.threads):
+            networks = []
+            for index in range(strategy.networks):
+                network = build_network(architecture, options, inputs.stamps.shape[1])
+                if initial:
+                    start = initial[(len(trained) + index) % len(initial)]
+                    network.load_state_dict({n: torch.from_numpy(np.array(t)) for n, t in start.items()})
+                networks.append(network)
+            rng = np.random.default_rng(seed)
+            group = _Trainer(networks, strategy, inputs, injected, split, settings, rng).train(len(trained))
+        if len(trained) + len(group) > members:
+            group = [max(group, key=lambda network: network.figures)]
+        trained += group
+    return trained
 
 
 class _Trainer:
-    """The state of one training run."""
+    """The state of one training run, of one network or of two side by side."""
 
     def __init__(
         self,
-        network: nn.Module,
-        inputs: NDArray[np.float16],
+        networks: Sequence[TripletNetwork],
+        strategy: Strategy,
+        inputs: NetworkInputs,
         injected: NDArray[np.bool_],
         split: Split,
         settings: TrainingSettings,
         rng: np.random.Generator,
     ) -> None:
-        self.network, self.inputs, self.injected = network, inputs, injected
+        self.device = best_device()
+        self.networks = [n.to(self.device, memory_format=torch.channels_last) for n in networks]
+        self.strategy, self.inputs, self.injected = strategy, inputs, injected
         self.split, self.settings, self.rng = split, settings, rng
-        batches = max(len(split.train) // settings.batch_size, 1)
-        self.epochs = max(settings.epochs, -(-settings.min_updates // batches))
-        positive = injected[split.train].mean()
-        self.class_weights = 0.5 / (1 - positive), 0.5 / positive
+        self.batches = max(len(split.train) // settings.batch_size, 1)
+        self.epochs = max(settings.epochs, -(-settings.min_updates // self.batches))
+        self.warmup = int(np.ceil(settings.warmup * self.epochs))
+        self.classes = [split.train[injected[split.train]], split.train[~injected[split.train]]]
+        self.validation = inputs[split.validation]
+        self.prior = settings.prior or 0.0
+        parameters = [parameter for network in self.networks for parameter in network.parameters()]
+        self.anchors = [(p, p.detach().clone()) for p in parameters] if settings.anchor else []
+        decay = 0.0 if settings.anchor else settings.weight_decay
         self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+            parameters, lr=settings.learning_rate, weight_decay=decay, fused=True
         )
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, settings.learning_rate, total_steps=self.epochs * batches
+            self.optimizer, settings.learning_rate, total_steps=self.epochs * self.batches
         )
-        self.batches = batches
+        memory = get_ema_multi_avg_fn(1 - 1 / max(settings.average * self.batches, 1))
+        self.averages = [AveragedModel(n, multi_avg_fn=memory, use_buffers=True) for n in self.networks]
 
-    def train(self) -> TrainedNetwork:
-        """Train all epochs and keep the best."""
-        history: list[dict[str, float]] = []
-        best, best_key, threshold = 0, (-1.0, 0.0), 0.0
-        weights: Weights = {}
+    def train(self, first: int) -> list[TrainedNetwork]:
+        """Train all epochs and keep the best of each network; ``first`` is the member that the first one is."""
+        best = [_Best() for _ in self.networks]
+        histories: list[list[dict[str, float]]] = [[] for _ in self.networks]
         for epoch in range(self.epochs):
             start = time.perf_counter()
-            loss = self._epoch()
-            if not np.isfinite(loss):
-                raise TrainingDivergedError(
-                    f"Fold {self.split.fold}: the loss of epoch {epoch + 1} is {loss}; "
-                    "a lower learning rate may help.",
-                    fold=self.split.fold,
-                    epoch=epoch,
-                )
-            figures, level = self._validate()
-            history.append({"loss": loss, **figures})
-            key = figures["tpr"], -figures["validation_loss"]
-            if key > best_key:
-                best, best_key, threshold, weights = epoch, key, level, _copy_weights(self.network)
-            _LOG.info(
-                "Fold %d, epoch %d of %d: loss %.4f, validation loss %.4f, TPR %.4f at FPR %g, %.1f s.",
-                self.split.fold,
-                epoch + 1,
-                self.epochs,
-                loss,
-                figures["validation_loss"],
-                figures["tpr"],
-                self.settings.selection_fpr,
-                time.perf_counter() - start,
+            losses = self._epoch(epoch)
+            networks = [average.module for average in self.averages]
+            logits = predict_logits(networks, self.validation)
+            self._estimate_prior(logits)
+            for index, network in enumerate(networks):
+                now = self._figures(logits[index])
+                history = {
+                    "loss": losses[index],
+                    "validation_loss": now.loss,
+                    "tpr": now.tpr,
+                    "prior": self.prior,
+                }
+                histories[index].append(history)
+                if not best[index].weights or now > self._figures(best[index].logits):
+                    best[index] = _Best(epoch, _copy_weights(network), logits[index])
+                self._log(epoch, first + index, history, time.perf_counter() - start)
+        return [
+            TrainedNetwork(one.weights, one.epoch, self._figures(one.logits), history)
+            for one, history in zip(best, histories, strict=True)
+        ]
+
+    def _epoch(self, epoch: int) -> list[float]:
+        """Go through the training rows once; return the mean loss of each network."""
+        for network in self.networks:
+            network.train()
+        # Each batch gets its share of either class, so that even a rare one is in all of them.
+        parts = [np.array_split(self.rng.permutation(rows), self.batches) for rows in self.classes]
+        losses = []
+        for index in range(self.batches):
+            rows = np.sort(np.concatenate([parts[0][index], parts[1][-1 - index]]))
+            losses.append(self._update(rows, epoch + index / self.batches))
+        means = [float(value) for value in torch.stack(losses).mean(0)]
+        if not np.isfinite(means).all():
+            raise TrainingDivergedError(
+                f"Fold {self.split.fold}: the loss of epoch {epoch + 1} is {max(means)}; "
+                "a lower learning rate may help.",
+                fold=self.split.fold,
+                epoch=epoch,
             )
-        return TrainedNetwork(weights, best, history, threshold)
+        return means
 
-    def _epoch(self) -> float:
-        self.network.train()
-        rows = self.rng.permutation(self.split.train)
-        parts = np.array_split(rows, self.batches)
-        return float(np.mean([self._update(np.sort(part)) for part in parts]))
-
-    def _update(self, rows: NDArray[np.int64]) -> float:
-        batch = torch.from_numpy(self.inputs[rows]).float()
-        batch = dihedral(batch, self.rng.integers(8, size=len(rows)))
-        logits = self.network(batch.contiguous(memory_format=torch.channels_last))
-        loss = self._loss(logits, self.injected[rows])
+    def _update(self, rows: NDArray[np.int64], epoch: float) -> torch.Tensor:
+        """Update all networks with a batch; return their losses, (K,)."""
+        stamps = torch.from_numpy(self.inputs.stamps[rows]).to(self.device).float()
+        metadata = torch.from_numpy(self.inputs.metadata[rows]).to(self.device)
+        stamps, metadata = augment(stamps, metadata, self.settings.augmentation, self.rng)
+        stamps = stamps.contiguous(memory_format=torch.channels_last)
+        logits = [network(stamps, metadata) for network in self.networks]
+        strategy = self.strategy if epoch >= self.warmup else _PLAIN
+        losses = torch.stack(strategy.losses(logits, self._batch(rows, epoch)))
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        losses.sum().backward()
         self.optimizer.step()
+        self._hold()
         self.schedule.step()
-        return float(loss.detach())
+        for average, network in zip(self.averages, self.networks, strict=True):
+            average.update_parameters(network)
+        return losses.detach()
 
-    def _loss(self, logits: torch.Tensor, injected: NDArray[np.bool_]) -> torch.Tensor:
-        weights = np.where(injected, self.class_weights[1], self.class_weights[0]).astype(np.float32)
-        target = torch.from_numpy(injected.astype(np.float32))
-        return binary_cross_entropy_with_logits(logits, target, torch.from_numpy(weights))
-
-    def _validate(self) -> tuple[dict[str, float], float]:
-        rows = self.split.validation
-        scores = predict([self.network], self.inputs[rows])[0]
+    def _batch(self, rows: NDArray[np.int64], epoch: float) -> Batch:
         injected = self.injected[rows]
-        # Every row is its own group: nothing is resampled here.
-        sample = Sample(scores.astype(float), injected, rows, np.full(len(rows), np.nan))
-        # Scores are float32: the threshold must be one too, or comparing the two rounds it down.
-        level = np.float32(threshold_at_fpr(sample, self.settings.selection_fpr))
-        threshold = float(np.nextafter(level, np.float32(np.inf)))
-        clipped = np.clip(np.where(injected, scores, 1 - scores), 1e-7, 1)
-        loss = 0.5 * (-np.log(clipped[injected]).mean() - np.log(clipped[~injected]).mean())
-        return {
-            "validation_loss": float(loss),
-            "tpr": float(np.mean(scores[injected] >= threshold)),
-        }, threshold
+        fraction = len(self.classes[0]) / len(self.split.train)
+        weights = np.where(injected, 0.5 / fraction, 0.5 / (1 - fraction)).astype(np.float32)
+        age = max(epoch - self.warmup, 0.0) / self.epochs
+        return Batch(injected, torch.from_numpy(weights).to(self.device), self.prior, fraction, age, self.rng)
+
+    def _hold(self) -> None:
+        """Pull the weights back to where they started from."""
+        if self.anchors:
+            pull = min(self.optimizer.param_groups[0]["lr"] * self.settings.anchor, 1.0)
+            with torch.no_grad():
+                for parameter, start in self.anchors:
+                    parameter.lerp_(start, pull)
+
+    def _estimate_prior(self, logits: NDArray[np.float32]) -> None:
+        """Estimate the prior from what the networks, on average, say of the validation rows."""
+        if self.settings.prior is None:
+            prior = validation_prior(logits.mean(axis=0), self.injected[self.split.validation])
+            self.prior = 0.0 if np.isnan(prior) else prior
+
+    def _figures(self, logits: NDArray[np.float32]) -> Figures:
+        injected = self.injected[self.split.validation]
+        return figures(logits, injected, self.prior, self.settings.selection_fpr)
+
+    def _log(self, epoch: int, member: int, history: Mapping[str, float], seconds: float) -> None:
+        _LOG.info(
+            "Fold %d, member %d, epoch %d of %d: loss %.4f, validation loss %.4f, TPR %.4f at FPR %g, "
+            "prior %.4f, %.1f s.",
+            self.split.fold,
+            member,
+            epoch + 1,
+            self.epochs,
+            history["loss"],
+            history["validation_loss"],
+            history["tpr"],
+            self.settings.selection_fpr,
+            self.prior,
+            seconds,
+        )
 
 
-def _copy_weights(network: nn.Module) -> Weights:
-    return {name: tensor.detach().numpy().copy() for name, tensor in network.state_dict().items()}
+@dataclasses.dataclass
+class _Best:
+    """The best epoch of a network so far, and what it says of the validation rows."""
+
+    epoch: int = -1
+    weights: Weights = dataclasses.field(default_factory=dict)
+    logits: NDArray[np.float32] = dataclasses.field(default_factory=lambda: np.zeros(0, np.float32))
+
+
+def _copy_weights(network: torch.nn.Module) -> Weights:
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in network.state_dict().items()}
