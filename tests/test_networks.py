@@ -19,6 +19,11 @@ from torch import nn
 SIZES = [21, 30, 51, 101]
 
 
+def options_of(name):
+    """Return options that make a network small enough for a test, where it is not."""
+    return {"width": 8} if name == "rbtn" else {}
+
+
 def count(network):
     return sum(parameter.numel() for parameter in network.parameters())
 
@@ -30,7 +35,7 @@ def normal(*shape):
 def settled(name, options=None):
     """Return a network with normalisation as if it had been trained, in evaluation mode."""
     torch.manual_seed(1)
-    network = build_network(name, options or {}, 5).to(memory_format=torch.channels_last)
+    network = build_network(name, options or options_of(name), 5).to(memory_format=torch.channels_last)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d | FieldNorm):
             module.momentum = 1.0
@@ -45,7 +50,7 @@ def settled(name, options=None):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("size", SIZES)
 def test_one_finite_logit_for_empty_stamps_of_any_size(name, size):
-    network = build_network(name, {}, 5).eval()
+    network = build_network(name, options_of(name), 5).eval()
     with torch.inference_mode():
         logits = network(torch.zeros(2, 5, size, size), torch.zeros(2, 3))
     assert logits.shape == (2,)
@@ -54,7 +59,7 @@ def test_one_finite_logit_for_empty_stamps_of_any_size(name, size):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_logits_are_linear_in_the_features(name):
-    network = build_network(name, {}, 5).eval()
+    network = build_network(name, options_of(name), 5).eval()
     stamps, metadata = normal(3, 5, 30, 30), normal(3, 3)
     with torch.inference_mode():
         features = network.features(stamps, metadata)
@@ -66,7 +71,7 @@ def test_logits_are_linear_in_the_features(name):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_gradient_reaches_every_parameter(name):
     torch.manual_seed(0)
-    network = build_network(name, {"dropout": 0.0}, 5)
+    network = build_network(name, options_of(name) | {"dropout": 0.0}, 5)
     network(normal(16, 5, 30, 30), normal(16, 3)).square().sum().backward()
     for key, parameter in network.named_parameters():
         assert parameter.grad is not None, key
@@ -88,7 +93,7 @@ def test_baked_is_the_same_function(name):
 
 @pytest.mark.parametrize("name", sorted(set(ARCHITECTURES) - {"dihedral_resnet"}))
 def test_published_networks_ignore_the_metadata(name):
-    network = build_network(name, {}, 5).eval()
+    network = build_network(name, options_of(name), 5).eval()
     stamps = normal(2, 5, 30, 30)
     with torch.inference_mode():
         assert torch.equal(network(stamps, torch.zeros(2, 3)), network(stamps, torch.ones(2, 3)))
@@ -110,6 +115,45 @@ def test_resnet50_has_the_published_number_of_parameters():
     first = (5 - 3) * 64 * 7 * 7
     last = (2048 * 1 + 1) - (2048 * 1000 + 1000)
     assert count(build_network("resnet50", {}, 5)) == published + first + last
+
+
+def test_vgg6_has_the_published_number_of_parameters():
+    convolutions = (5 * 9 + 1) * 16 + (16 * 9 + 1) * 16 + (16 * 9 + 1) * 32 + (32 * 9 + 1) * 32
+    assert count(build_network("vgg6", {}, 5)) == convolutions + (6 * 6 * 32 + 1) * 256 + 257
+
+
+def test_rubin_cnn_has_the_published_layers():
+    network = build_network("rubin_cnn", {}, 3)
+    convolutions = (3 * 25 + 1) * 16 + (16 * 25 + 1) * 32 + (32 * 25 + 1) * 64
+    assert count(network) == convolutions + (2 * 2 * 64 + 1) * 32 + 33
+    assert sum(isinstance(module, nn.MaxPool2d) for module in network.modules()) == 3
+
+
+@pytest.mark.parametrize(("size", "before", "after"), [(30, 10, 11), (31, 10, 10), (50, 0, 1)])
+def test_rubin_cnn_pads_small_stamps_with_invalid_pixels(size, before, after):
+    network = build_network("rubin_cnn", {}, 5).eval()
+    stamps, metadata = normal(2, 5, size, size), torch.zeros(2, 3)
+    with torch.inference_mode():
+        padded = nn.functional.pad(stamps, (before, after, before, after))
+        assert torch.equal(network(stamps, metadata), network(padded, metadata))
+
+
+def test_rubin_cnn_crops_large_stamps_about_the_centre():
+    network = build_network("rubin_cnn", {}, 5).eval()
+    stamps, metadata = normal(2, 5, 101, 101), torch.zeros(2, 3)
+    with torch.inference_mode():
+        cropped = stamps[:, :, 25:76, 25:76]
+        assert torch.equal(network(stamps, metadata), network(cropped, metadata))
+
+
+def test_rbtn_has_the_encoder_of_transinet():
+    network = build_network("rbtn", {"width": 2, "batch_norm": 0}, 3)
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    assert [module.out_channels // 2 for module in convolutions] == [1, 2, 4, 4, 8, 8, 8, 8, 16, 16]
+    assert [module.kernel_size[0] for module in convolutions] == [7, 5, 5, 3, 3, 3, 3, 3, 3, 3]
+    with torch.inference_mode():
+        assert network.encoder(torch.zeros(1, 3, 64, 64)).shape == (1, 32, 1, 1)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
 @pytest.mark.parametrize("name", ["small_resnet", "dihedral_resnet"])
@@ -198,7 +242,7 @@ def test_dihedral_resnet_is_small():
 
 
 def test_unknown_names_list_the_known():
-    with pytest.raises(UnknownArchitectureError, match=r"seed_cnn, small_resnet, resnet50.*'vgg'"):
+    with pytest.raises(UnknownArchitectureError, match=r"seed_cnn, small_resnet, .*'vgg'"):
         check_options("vgg", {})
     with pytest.raises(UnknownOptionError, match=r"dropout, width, hidden.*'widht'"):
         check_options("seed_cnn", {"widht": 3})
@@ -211,6 +255,8 @@ def test_unknown_names_list_the_known():
         ("seed_cnn", {"width": 0}),
         ("seed_cnn", {"width": 2.5}),
         ("seed_cnn", {"dropout": "much"}),
+        ("vgg6", {"pool_dropout": -0.1}),
+        ("rbtn", {"batch_norm": 2}),
         ("dihedral_resnet", {"snr": 2}),
         ("dihedral_resnet", {"band": 0.5}),
         ("dihedral_resnet", {"depth": -1}),

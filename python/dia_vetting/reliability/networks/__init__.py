@@ -11,9 +11,12 @@ from ...errors import BadInputError
 from .options import (
     DihedralResNetOptions,
     NetworkOptions,
+    RbtnOptions,
     ResNet50Options,
+    RubinCnnOptions,
     SeedCnnOptions,
     SmallResNetOptions,
+    Vgg6Options,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +35,10 @@ ARCHITECTURES: dict[str, type[NetworkOptions]] = {
     "dihedral_resnet": DihedralResNetOptions,
     "seed_cnn": SeedCnnOptions,
     "small_resnet": SmallResNetOptions,
+    "rubin_cnn": RubinCnnOptions,
+    "vgg6": Vgg6Options,
     "resnet50": ResNet50Options,
+    "rbtn": RbtnOptions,
 }
 """Options class by architecture; the module of the same name here has its ``build(n_channels, options)``."""
 

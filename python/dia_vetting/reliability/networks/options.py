@@ -7,9 +7,12 @@ import dataclasses
 __all__ = [
     "DihedralResNetOptions",
     "NetworkOptions",
+    "RbtnOptions",
     "ResNet50Options",
+    "RubinCnnOptions",
     "SeedCnnOptions",
     "SmallResNetOptions",
+    "Vgg6Options",
 ]
 
 _LARGEST = 4096
@@ -34,17 +37,15 @@ class NetworkOptions:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.dropout, int | float) and 0 <= self.dropout < 1):
-            raise ValueError(f"dropout must be a number in [0, 1), not {self.dropout!r}")
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            smallest, largest = field.metadata.get("range", (1, _LARGEST))
-            if isinstance(field.default, int) and not (
-                isinstance(value, int) and smallest <= value <= largest
-            ):
-                raise ValueError(
-                    f"{field.name} must be an integer from {smallest} to {largest}, not {value!r}"
-                )
+            if isinstance(field.default, float):
+                if not (isinstance(value, int | float) and 0 <= value < 1):
+                    raise ValueError(f"{field.name} must be a number in [0, 1), not {value!r}")
+                continue
+            low, high = field.metadata.get("range", (1, _LARGEST))
+            if not (isinstance(value, int) and low <= value <= high):
+                raise ValueError(f"{field.name} must be a whole number from {low} to {high}, not {value!r}")
 
 
 def _switch(default: int) -> int:
@@ -91,6 +92,54 @@ class SmallResNetOptions(NetworkOptions):
 @dataclasses.dataclass(frozen=True)
 class ResNet50Options(NetworkOptions):
     """Options of ResNet50, which has none of its own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Vgg6Options(NetworkOptions):
+    """Options of braai's network.
+
+    Parameters
+    ----------
+    dropout : `float`
+        Fraction of hidden features dropped while training.
+    pool_dropout : `float`
+        The same of the maps after each pooling.
+    """
+
+    dropout: float = 0.5
+    pool_dropout: float = 0.25
+
+
+@dataclasses.dataclass(frozen=True)
+class RubinCnnOptions(NetworkOptions):
+    """Options of Rubin's own network.
+
+    Parameters
+    ----------
+    dropout : `float`
+        Fraction of the maps dropped after each pooling while training.
+    """
+
+    dropout: float = 0.4
+
+
+@dataclasses.dataclass(frozen=True)
+class RbtnOptions(NetworkOptions):
+    """Options of the encoder of TransiNet.
+
+    Parameters
+    ----------
+    dropout : `float`
+        Fraction of features dropped between fully connected layers while training.
+    width : `int`
+        Channels of the first convolution; the last has sixteen times as many.
+    batch_norm : `int`
+        1 with batch normalisation, 0 without.
+    """
+
+    dropout: float = 0.2
+    width: int = 64
+    batch_norm: int = _switch(1)
 
 
 @dataclasses.dataclass(frozen=True)
