@@ -271,7 +271,7 @@ class _Trainer:
         self.averages = [AveragedModel(n, multi_avg_fn=memory, use_buffers=True) for n in self.networks]
 
     def train(self, first: int) -> list[TrainedNetwork]:
-        """Train all epochs and keep the best of each network; ``first`` is the member that the first one is."""
+        """Train all epochs and keep the best of each network; ``first`` is the number of the first one."""
         best = [_Best() for _ in self.networks]
         histories: list[list[dict[str, float]]] = [[] for _ in self.networks]
         for epoch in range(self.epochs):
