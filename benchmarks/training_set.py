@@ -93,8 +93,8 @@ def run_pipeline(repo: Path, instrument: str, bands: list[str], bright: float) -
         f"extractCutouts:stampSize={STAMP}",
         f"selectHosts:bands={bands}",
         f"selectHosts:minMag={bright}",
-        "makeTransients:hostFraction=0.8",
-        "makeTransients:hostlessFraction=0.35",
+        "makeTransients:hostFraction=0.9",
+        "makeTransients:hostlessFraction=0.5",
     )
     command = [
         str(Path(sys.executable).with_name("pipetask")),
