@@ -7,7 +7,7 @@ import pytest
 from astropy.time import Time
 from click.testing import CliRunner
 from dia_vetting.embedded import repository
-from dia_vetting.embedded.instruments import DECam, SimHSC, SimLSST, SimZTF, instrument_class
+from dia_vetting.embedded.instruments import DECam, SimDECam, SimHSC, SimLSST, SimZTF, instrument_class
 from dia_vetting.embedded.tract_geometry import TractGeometry
 from dia_vetting.errors import BadInputError
 from lsst.daf.butler import Butler
@@ -149,7 +149,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
 
 
-@pytest.mark.parametrize("cls", [SimLSST, SimHSC, SimZTF, DECam])
+@pytest.mark.parametrize("cls", [SimLSST, SimHSC, SimZTF, SimDECam, DECam])
 def test_butler_register_instrument_knows_them(tmp_path: Path, cls: type) -> None:
     Butler.makeRepo(str(tmp_path))
     name = f"dia_vetting.embedded.instruments.{cls.__name__}"

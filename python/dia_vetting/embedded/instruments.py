@@ -6,7 +6,7 @@ the same name and the same detector and exposure ids, but repositories must not 
 
 from __future__ import annotations
 
-__all__ = ["DECam", "EmbeddedInstrument", "SimHSC", "SimLSST", "SimZTF", "instrument_class"]
+__all__ = ["DECam", "EmbeddedInstrument", "SimDECam", "SimHSC", "SimLSST", "SimZTF", "instrument_class"]
 
 from typing import Any, ClassVar, NoReturn
 
@@ -115,6 +115,12 @@ class SimZTF(_Simulated):
     configPaths = ("resource://dia_vetting/config/SimZTF",)
 
 
+class SimDECam(_Simulated):
+    """The DECam-like simulated camera."""
+
+    name: ClassVar[str] = "SimDECam"
+
+
 class DECam(EmbeddedInstrument):
     """The Dark Energy Camera; detector ids are CCDNUM, visit ids EXPNUM."""
 
@@ -129,14 +135,14 @@ def instrument_class(name: str) -> type[EmbeddedInstrument]:
     Parameters
     ----------
     name
-        SimLSST, SimHSC, SimZTF or DECam.
+        SimLSST, SimHSC, SimZTF, SimDECam or DECam.
 
     Raises
     ------
     BadInputError
         If there is no such instrument.
     """
-    known = {cls.name: cls for cls in (SimLSST, SimHSC, SimZTF, DECam)}
+    known = {cls.name: cls for cls in (SimLSST, SimHSC, SimZTF, SimDECam, DECam)}
     if name not in known:
         raise BadInputError("instrument", f"one of {', '.join(known)}", repr(name))
     return known[name]
