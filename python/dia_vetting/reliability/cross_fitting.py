@@ -1,29 +1,54 @@
-"""One network per fold of the sky, and the scores that each gives to the fold it never saw."""
+"""Networks of every fold of the sky, and the scores that each gives to the sky it never saw.
+
+From these follow the fraction of real ones among the unlabelled, the calibration and the thresholds.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from .. import __version__
 from ..seeding import generator
 from .bootstrap import Estimate
+from .calibration import Calibration, fit_calibration
 from .curves import summarise_curves
-from .folds import fold_splits
-from .inputs import CHANNELS, LAYOUT
+from .folds import Split, check_unseen, fold_splits
+from .inputs import CHANNELS, LAYOUT, METADATA, NetworkInputs
 from .metrics import Sample
 from .model_dataset import ModelCard, ReliabilityModel
-from .scoring import load_networks, predict
-from .training import TrainingSettings, train_network
+from .networks.base import TripletNetwork
+from .outliers import fit_outliers
+from .prior import estimate_prior
+from .scoring import load_networks, predict_features, predict_logits
+from .selection import threshold_at_true_fpr
+from .training import TrainedNetwork, TrainingSettings, train_networks
 
-__all__ = ["CrossFit", "FoldSettings", "TrainingSet", "cross_fit"]
+__all__ = ["CrossFit", "FoldSettings", "ModelNotes", "TrainingSet", "cross_fit", "make_thresholds"]
+
+_LOG = logging.getLogger(__name__)
 
 _REPLICAS = 200
 """Bootstrap replicas of the figures in the model card."""
+
+_FPR_POINTS = (0.0015, 0.01)
+"""False-positive rates that the model card has thresholds for."""
+_TPR_POINTS = (0.9, 0.95, 0.98)
+"""True-positive rates of injections that it has thresholds for."""
+
+_PREVALENCES = (0.001, 0.5)
+"""Least and largest prevalence that is taken from the estimate."""
+
+type F32 = NDArray[np.float32]
+type I64 = NDArray[np.int64]
+type Bool = NDArray[np.bool_]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,22 +57,28 @@ class TrainingSet:
 
     Parameters
     ----------
-    inputs : `numpy.ndarray`, (N, C, S, S), float16
-        From `~.inputs.network_inputs`.
+    inputs : `~.inputs.NetworkInputs`
+        N rows.
     injected : `numpy.ndarray`, (N,), bool
         Injected or else unlabelled.
     cells : `numpy.ndarray`, (N,), int64
         Sky cell of each row.
+    positions : `tuple` of `numpy.ndarray`, optional
+        Right ascension and declination of each row, deg.
+    objects : `~collections.abc.Mapping`, optional
+        Object of each row by kind, (N,) int64; 0 for none.
     """
 
-    inputs: NDArray[np.float16]
-    injected: NDArray[np.bool_]
-    cells: NDArray[np.int64]
+    inputs: NetworkInputs
+    injected: Bool
+    cells: I64
+    positions: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    objects: Mapping[str, I64] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
 class FoldSettings:
-    """How the sky is split (see `~.folds.fold_splits`).
+    """How the sky is split (see `~.folds.fold_splits`), and how many networks there are.
 
     Parameters
     ----------
@@ -59,34 +90,78 @@ class FoldSettings:
         Fraction of the rows outside a fold that select its model.
     min_examples : `int`
         Smallest number of rows of each class to train a fold with.
+    members : `int`
+        Networks per fold.
+    buffer_arcsec : `float`
+        Rows nearer than this to another part of a split are not trained on.
     """
 
     nside: int = 4096
     n_folds: int = 4
     validation_fraction: float = 0.15
     min_examples: int = 30
+    members: int = 1
+    buffer_arcsec: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelNotes:
+    """What only the caller knows of a model.
+
+    Parameters
+    ----------
+    instrument : `str`
+        What it was trained on.
+    min_valid_fraction : `float`
+        Smallest fraction of valid pixels of the rows.
+    label_counts : `~collections.abc.Mapping`
+        See `~.model_dataset.ModelCard`.
+    prevalence : `float`, optional
+        Fraction of real sources for which ``reliability`` is a probability; that estimated for the unlabelled
+        by default.
+    name : `str`
+        Name of a model that is to be shipped.
+    """
+
+    instrument: str
+    min_valid_fraction: float
+    label_counts: Mapping[str, int]
+    prevalence: float | None = None
+    name: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class CrossFit:
-    """A trained model and the out-of-fold scores of the rows it was trained with.
+    """A trained model and what it says, out of fold, of the rows it was trained with.
 
     Parameters
     ----------
     model : `~.model_dataset.ReliabilityModel`
         With its content hash.
-    scores : `numpy.ndarray`, (N,), float32
-        Out of fold.
+    networks : `list` of `~.networks.TripletNetwork`
+        Its networks, ready to score.
+    splits : `list` of `~.folds.Split`
+        Of each fold.
+    logits : `numpy.ndarray`, (N,), float32
+        Out of fold, mean over the members.
+    reliability : `numpy.ndarray`, (N,), float32
+        The same, calibrated.
     folds : `numpy.ndarray`, (N,), int64
         Fold of each row.
-    histories : `list` of `list` of `dict`
-        Per fold and epoch, what `~.training.TrainedNetwork` records.
     """
 
     model: ReliabilityModel
-    scores: NDArray[np.float32]
-    folds: NDArray[np.int64]
-    histories: list[list[dict[str, float]]]
+    networks: list[TripletNetwork]
+    splits: list[Split]
+    logits: F32
+    reliability: F32
+    folds: I64
+
+    @property
+    def trained_rows(self) -> list[I64]:
+        """Rows that each network was trained on, in the order of the networks."""
+        members = self.model.card.members
+        return [split.train for split in self.splits for _ in range(members)]
 
 
 def cross_fit(
@@ -95,11 +170,10 @@ def cross_fit(
     options: Mapping[str, int | float],
     settings: TrainingSettings,
     fold_settings: FoldSettings,
-    instrument: str,
-    min_valid_fraction: float,
-    label_counts: Mapping[str, int],
+    notes: ModelNotes,
+    initial: ReliabilityModel | None = None,
 ) -> CrossFit:
-    """Train one network per fold and score each fold with the network that never saw it.
+    """Train the networks of every fold, score each fold with those that never saw it, calibrate the scores.
 
     Parameters
     ----------
@@ -113,8 +187,10 @@ def cross_fit(
         How to train.
     fold_settings : `FoldSettings`
         How to split.
-    instrument, min_valid_fraction, label_counts
-        For the model card (see `~.model_dataset.ModelCard`).
+    notes : `ModelNotes`
+        For the model card.
+    initial : `~.model_dataset.ReliabilityModel`, optional
+        Model to fine-tune: its networks are where training starts from, its architecture counts.
 
     Returns
     -------
@@ -123,9 +199,13 @@ def cross_fit(
 
     Raises
     ------
-    TooFewSkyCellsError, TooFewExamplesError
+    TooFewSkyCellsError, TooFewExamplesError, SplitLeakError
         As for `~.folds.fold_splits`.
+    TrainingDivergedError
+        If the loss is no longer a number.
     """
+    if initial is not None:
+        architecture, options = initial.card.architecture, initial.card.options
     splits = fold_splits(
         data.cells,
         data.injected,
@@ -133,51 +213,142 @@ def cross_fit(
         settings.seed,
         fold_settings.validation_fraction,
         fold_settings.min_examples,
+        data.positions,
+        data.objects,
+        fold_settings.buffer_arcsec,
     )
-    trained = [
-        train_network(data.inputs, data.injected, split, architecture, options, settings) for split in splits
-    ]
+    trained: list[TrainedNetwork] = []
+    for split in splits:
+        if initial is not None:
+            check_unseen(split, data.cells, initial.trained_cells)
+        trained += train_networks(
+            data.inputs,
+            data.injected,
+            split,
+            architecture,
+            options,
+            settings,
+            fold_settings.members,
+            None if initial is None else initial.networks,
+        )
     card = ModelCard(
+        name=notes.name,
         architecture=architecture,
         options=dict(options),
+        strategy=settings.strategy,
+        strategy_options=dict(settings.strategy_options),
         layout=LAYOUT,
         channels=CHANNELS,
-        stamp_size=data.inputs.shape[-1],
-        min_valid_fraction=min_valid_fraction,
-        instrument=instrument,
+        metadata=METADATA,
+        stamp_size=data.inputs.size,
+        min_valid_fraction=notes.min_valid_fraction,
+        instrument=notes.instrument,
         seed=settings.seed,
         nside=fold_settings.nside,
         n_folds=fold_settings.n_folds,
-        settings=dataclasses.asdict(settings),
-        label_counts=dict(label_counts),
-        class_prior=float(data.injected.mean()),
+        members=fold_settings.members,
+        settings=settings.record(),
+        label_counts=dict(notes.label_counts),
+        injected_fraction=float(data.injected.mean()),
+        prior=(0.0, 0.0, 0.0),
+        prevalence=0.0,
+        calibration={},
         epochs=tuple(network.epoch for network in trained),
-        selection_fpr=settings.selection_fpr,
-        thresholds=tuple(network.threshold for network in trained),
+        thresholds={},
+        parent="" if initial is None else initial.card.content_hash,
         metrics={},
         software={"dia_vetting": __version__, "torch": version("torch")},
     )
     model = ReliabilityModel(card, [network.weights for network in trained], np.unique(data.cells))
-    scores = np.full(len(data.injected), np.nan, dtype=np.float32)
+    return _finish(model, data, splits, notes.prevalence)
+
+
+def _finish(
+    model: ReliabilityModel, data: TrainingSet, splits: list[Split], prevalence: float | None
+) -> CrossFit:
+    """Score out of fold, and complete the model with all that follows from the scores."""
+    card, networks = model.card, load_networks(model)
+    logits = np.full(len(data.injected), np.nan, dtype=np.float32)
     folds = np.full(len(data.injected), -1, dtype=np.int64)
-    for split, network in zip(splits, load_networks(model), strict=True):
-        scores[split.test] = predict([network], data.inputs[split.test])[0]
+    auxiliary: dict[str, NDArray[Any]] = {}
+    for split in splits:
+        own = range(split.fold * card.members, (split.fold + 1) * card.members)
+        members = [networks[i] for i in own]
+        logits[split.test] = predict_logits(members, data.inputs[split.test]).mean(axis=0)
         folds[split.test] = split.fold
-    metrics = _metrics(scores, data, settings)
-    model = dataclasses.replace(model, card=card.model_copy(update={"metrics": metrics})).sealed()
-    return CrossFit(model, scores, folds, [network.history for network in trained])
+        auxiliary |= _outlier_arrays(members, own, data, split)
+    prior = estimate_prior(logits, data.injected, data.cells)
+    calibration = fit_calibration(logits, data.injected, float(prior.value))
+    if prevalence is None:
+        prevalence = float(np.clip(prior.value, *_PREVALENCES))
+    thresholds = make_thresholds(logits, data.injected, float(prior.value), calibration, prevalence)
+    update = {
+        "prevalence": prevalence,
+        "prior": (float(prior.value), float(prior.low), float(prior.high)),
+        "calibration": calibration.to_dict(),
+        "thresholds": thresholds,
+        "metrics": _metrics(logits, data, card.seed),
+    }
+    model = dataclasses.replace(model, card=card.model_copy(update=update), auxiliary=auxiliary).sealed()
+    reliability = calibration.reliability(logits, prevalence)
+    return CrossFit(model, networks, splits, logits, reliability, folds)
 
 
-def _metrics(
-    scores: NDArray[np.float32], data: TrainingSet, settings: TrainingSettings
-) -> dict[str, tuple[float, float, float]]:
+def _outlier_arrays(
+    members: Sequence[TripletNetwork], indices: Sequence[int], data: TrainingSet, split: Split
+) -> dict[str, NDArray[Any]]:
+    """Return what each network's out-of-distribution score needs, by name."""
+    features = predict_features(members, data.inputs[split.validation])[1]
+    injected = data.injected[split.validation]
+    arrays: dict[str, NDArray[Any]] = {}
+    for index, hidden in zip(indices, features, strict=True):
+        outliers = fit_outliers(hidden, injected)
+        arrays |= {f"ood{index}.{name}": array for name, array in outliers.arrays().items()}
+    return arrays
+
+
+def make_thresholds(
+    logits: F32, injected: Bool, prior: float, calibration: Calibration, prevalence: float
+) -> dict[str, float]:
+    """Return the thresholds that a model card names.
+
+    Parameters
+    ----------
+    logits : `numpy.ndarray`, (N,), float32
+        Out of fold.
+    injected : `numpy.ndarray`, (N,), bool
+        Whether a row is an injection.
+    prior : `float`
+        Fraction of real ones among the unlabelled.
+    calibration : `~.calibration.Calibration`
+        From logits to reliability.
+    prevalence : `float`
+        At which reliability is a probability.
+
+    Returns
+    -------
+    thresholds : `dict` [`str`, `float`]
+        ``fpr_0.01``: reliability at which that fraction of the artefacts is called real, hidden ones taken
+        into account (`~.selection`); ``tpr_0.95``: at which that fraction of the injections is.
+    """
+    levels = {f"fpr_{rate:g}": threshold_at_true_fpr(logits, injected, prior, rate) for rate in _FPR_POINTS}
+    real = logits[injected]
+    levels |= {
+        f"tpr_{rate:g}": float(np.quantile(real, 1 - rate, method="inverted_cdf")) for rate in _TPR_POINTS
+    }
+    values = calibration.reliability(np.array(list(levels.values()), dtype=np.float32), prevalence)
+    return {name: float(value) for name, value in zip(levels, values, strict=True)}
+
+
+def _metrics(logits: F32, data: TrainingSet, seed: int) -> dict[str, tuple[float, float, float]]:
     """Return figures of the out-of-fold scores against the labels, with intervals over sky cells."""
-    sample = Sample(scores.astype(float), data.injected, data.cells, np.full(len(scores), np.nan))
-    weights = sample.weights(_REPLICAS, generator(settings.seed, "model card bootstrap"))
-    curves = summarise_curves(sample, weights, (settings.selection_fpr,))
+    unknown = np.full(len(logits), np.nan)
+    sample = Sample(expit(logits.astype(float)), data.injected, data.cells, unknown)
+    weights = sample.weights(_REPLICAS, generator(seed, "model card bootstrap"))
+    curves = summarise_curves(sample, weights, _FPR_POINTS)
     return {
         "auc_injected_unlabelled": _ends(curves.auc),
-        "tpr_injected_at_selection_fpr": _ends(curves.tpr_at_fpr, 0),
+        "tpr_injected_at_labelled_fpr_0.01": _ends(curves.tpr_at_fpr, _FPR_POINTS.index(0.01)),
     }
 
 

@@ -130,7 +130,9 @@ def concatenate_inputs(parts: list[NetworkInputs]) -> NetworkInputs:
     )
 
 
-def network_inputs(cutouts: Table, size: int | None = None, source: str = "dia_source_cutout") -> NetworkInputs:
+def network_inputs(
+    cutouts: Table, size: int | None = None, source: str = "dia_source_cutout"
+) -> NetworkInputs:
     """Make network inputs of cutouts.
 
     Science and template are ``asinh((pixel - background) / noise)``, with the median of the stamp's border as

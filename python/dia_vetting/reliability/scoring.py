@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,8 +10,6 @@ import numpy as np
 import torch
 from astropy.table import Table
 from numpy.typing import NDArray
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import BadInputError
 from ..skycells import sky_cell, sky_fold
@@ -27,7 +24,6 @@ __all__ = [
     "InputLayoutError",
     "Scores",
     "best_device",
-    "fold_batch_norms",
     "load_networks",
     "predict_features",
     "predict_logits",
@@ -290,25 +286,4 @@ def _load(network: TripletNetwork, weights: Any, source: str) -> TripletNetwork:
         if tuple(tensor.shape) != weights[name].shape:
             raise TensorError(source, f"{name!r} of shape {tuple(tensor.shape)}", str(weights[name].shape))
     network.load_state_dict({name: torch.from_numpy(np.array(weights[name])) for name in wanted})
-    network.eval()
-    fold_batch_norms(network)
-    return network.to(memory_format=torch.channels_last)
-
-
-def fold_batch_norms(module: nn.Module) -> None:
-    """Fold each batch normalisation into the convolution right before it, in place.
-
-    Parameters
-    ----------
-    module : `torch.nn.Module`
-        In evaluation mode. Where the two follow each other in a `torch.nn.Sequential`, they become one.
-    """
-    if isinstance(module, nn.Sequential):
-        names = list(module._modules)
-        for first, second in itertools.pairwise(names):
-            conv, norm = module._modules[first], module._modules[second]
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                module._modules[first] = fuse_conv_bn_eval(conv, norm)
-                module._modules[second] = nn.Identity()
-    for child in module.children():
-        fold_batch_norms(child)
+    return network.baked().to(memory_format=torch.channels_last)

@@ -25,11 +25,14 @@ from lsst.pipe.base import (
 
 from .inputs import CUTOUT_COLUMNS
 from .networks import ARCHITECTURES, check_options
-from .schemas import RELIABILITY_TRAINING
+from .schemas import RELIABILITY_INFLUENCE, RELIABILITY_TRAINING
+from .strategies import STRATEGIES, check_strategy
 from .training_rows import LabelledCutouts, TrainingRows, gather_rows
 
 if TYPE_CHECKING:
-    from .cross_fitting import FoldSettings
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+    from .cross_fitting import CrossFit, FoldSettings
     from .model_dataset import ModelCard
     from .training import TrainingSettings
 
@@ -43,12 +46,13 @@ class TrainReliabilityConnections(
         "cutoutType": "dia_source_cutout",
         "labelType": "dia_source_label",
         "modelName": "",
+        "initialModelName": "initial_",
     },
 ):
     """Cutouts and labels of all detectors in, a model and a table of its training rows out.
 
     ``modelName`` is a prefix, so that several models live in one repository: ``seed_cnn_`` makes
-    ``seed_cnn_reliability_model``.
+    ``seed_cnn_reliability_model``. ``initialModelName`` is that of the model that fine-tuning starts from.
     """
 
     cutouts = cT.Input(
@@ -67,6 +71,12 @@ class TrainReliabilityConnections(
         multiple=True,
         deferLoad=True,
     )
+    initialModel = cT.Input(
+        doc="Model whose networks training starts from (fineTune).",
+        name="{initialModelName}reliability_model",
+        storageClass="ArrowTable",
+        dimensions=("instrument",),
+    )
     model = cT.Output(
         doc="Networks, one per fold, with their model card.",
         name="{modelName}reliability_model",
@@ -79,11 +89,29 @@ class TrainReliabilityConnections(
         storageClass="ArrowAstropy",
         dimensions=("instrument",),
     )
+    influence = cT.Output(
+        doc="Training rows ranked by their influence and by how much their label is doubted (doInfluence).",
+        name="{modelName}reliability_influence",
+        storageClass="ArrowAstropy",
+        dimensions=("instrument",),
+    )
     trainingSchema = cT.InitOutput(
         doc="Columns of the table of training rows.",
         name="{modelName}reliability_training_schema",
         storageClass="ArrowAstropy",
     )
+    influenceSchema = cT.InitOutput(
+        doc="Columns of the table of influence.",
+        name="{modelName}reliability_influence_schema",
+        storageClass="ArrowAstropy",
+    )
+
+    def __init__(self, *, config: "TrainReliabilityConfig") -> None:
+        if not config.fineTune:
+            del self.initialModel
+        if not config.doInfluence:
+            del self.influence
+            del self.influenceSchema
 
 
 class TrainReliabilityConfig(PipelineTaskConfig, pipelineConnections=TrainReliabilityConnections):
@@ -92,11 +120,55 @@ class TrainReliabilityConfig(PipelineTaskConfig, pipelineConnections=TrainReliab
     architecture = ChoiceField[str](
         doc="Architecture of the networks.",
         allowed={name: str(options.__doc__).splitlines()[0] for name, options in ARCHITECTURES.items()},
-        default="small_resnet",
+        default="dihedral_resnet",
     )
     options = DictField[str, float](
         doc="Options of the architecture; what is left out has its default.",
         default={},
+    )
+    strategy = ChoiceField[str](
+        doc="How to deal with real sources among the unlabelled.",
+        allowed={name: str(options.__doc__).splitlines()[0] for name, options in STRATEGIES.items()},
+        default="class_asymmetric_co_teaching",
+    )
+    strategyOptions = DictField[str, float](
+        doc="Options of the strategy; what is left out has its default, or is estimated.",
+        default={},
+    )
+    members = RangeField[int](
+        doc="Networks per fold. Their scatter is reliability_err; co-teaching trains two at a time.",
+        default=2,
+        min=1,
+    )
+    prior = RangeField[float](
+        doc="Fraction of real sources among the unlabelled, for the strategy; estimated by default.",
+        default=None,
+        optional=True,
+        min=0.0,
+        max=0.5,
+    )
+    prevalence = RangeField[float](
+        doc="Fraction of real sources among those to be scored, for which reliability is a probability; that "
+        "estimated for the unlabelled by default.",
+        default=None,
+        optional=True,
+        min=0.0,
+        max=1.0,
+        inclusiveMin=False,
+    )
+    fineTune = Field[bool](
+        doc="Start from the networks of another model, whose architecture and options then count.",
+        default=False,
+    )
+    anchor = RangeField[float](
+        doc="When fine-tuning, how strongly weights are held to where they started from, so that what was "
+        "learnt before is not forgotten.",
+        default=1.0,
+        min=0.0,
+    )
+    doInfluence = Field[bool](
+        doc="Rank the training rows by their influence on the model; needs the extra 'influence'.",
+        default=False,
     )
     seed = Field[int](doc="Seed of folds, weights, order, augmentation and dropout.", default=0)
     nside = Field[int](
@@ -107,6 +179,12 @@ class TrainReliabilityConfig(PipelineTaskConfig, pipelineConnections=TrainReliab
     folds = RangeField[int](doc="Number of folds.", default=4, min=2)
     validationFraction = RangeField[float](
         doc="Fraction of the rows outside a fold that select its model.", default=0.15, min=0.01, max=0.5
+    )
+    buffer = RangeField[float](
+        doc="Sources nearer than this to sky that a network must not see are not trained on, arcsec: their "
+        "stamps show the same template. The side of a stamp; 0 to allow it.",
+        default=6.0,
+        min=0.0,
     )
     minExamples = RangeField[int](
         doc="Smallest number of injected and of unlabelled DIA sources to train a fold with.",
@@ -136,8 +214,8 @@ class TrainReliabilityConfig(PipelineTaskConfig, pipelineConnections=TrainReliab
     )
     selectionFpr = RangeField[float](
         doc="False-positive rate, on validation rows, at which epochs are compared by their true-positive "
-        "rate. Real transients hidden among the unlabelled spoil the comparison below their fraction.",
-        default=0.05,
+        "rate. The real sources among the unlabelled are allowed for.",
+        default=0.01,
         min=0.0,
         max=0.5,
     )
@@ -150,6 +228,7 @@ class TrainReliabilityConfig(PipelineTaskConfig, pipelineConnections=TrainReliab
     def validate(self) -> None:  # noqa: D102
         super().validate()
         self.network_options()
+        check_strategy(self.strategy, dict(self.strategyOptions), self.members, "config: strategy")
 
     def network_options(self) -> dict[str, int | float]:
         """Return all options of the architecture, checked; whole numbers where it wants those."""
@@ -168,13 +247,24 @@ class TrainReliabilityConfig(PipelineTaskConfig, pipelineConnections=TrainReliab
             learning_rate=self.learningRate,
             selection_fpr=self.selectionFpr,
             threads=self.threads,
+            strategy=self.strategy,
+            strategy_options=dict(self.strategyOptions),
+            prior=self.prior,
+            anchor=self.anchor if self.fineTune else 0.0,
         )
 
     def fold_settings(self) -> "FoldSettings":
         """Return how to split the sky."""
         from .cross_fitting import FoldSettings
 
-        return FoldSettings(self.nside, self.folds, self.validationFraction, self.minExamples)
+        return FoldSettings(
+            self.nside,
+            self.folds,
+            self.validationFraction,
+            self.minExamples,
+            self.members,
+            self.buffer,
+        )
 
 
 class TrainReliabilityTask(PipelineTask):
@@ -191,6 +281,7 @@ class TrainReliabilityTask(PipelineTask):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.trainingSchema = RELIABILITY_TRAINING.describe()
+        self.influenceSchema = RELIABILITY_INFLUENCE.describe()
 
     def runQuantum(self, butlerQC: QuantumContext, inputRefs: Any, outputRefs: Any) -> None:  # noqa: D102
         from .model_dataset import add_provenance
@@ -207,12 +298,17 @@ class TrainReliabilityTask(PipelineTask):
         ]
         data_id = butlerQC.quantum.dataId
         assert data_id is not None
-        outputs = self.run(sources, str(data_id["instrument"]))
+        outputs = self.run(sources, str(data_id["instrument"]), inputs.get("initialModel"))
         datasets = {str(ref.id): ref.run for ref in (*inputRefs.cutouts, *inputRefs.labels)}
         outputs.model = add_provenance(outputs.model, datasets)
         butlerQC.put(outputs, outputRefs)
 
-    def run(self, sources: Sequence[LabelledCutouts], instrument: str) -> Struct:
+    def run(
+        self,
+        sources: Sequence[LabelledCutouts],
+        instrument: str,
+        initialModel: "pa.Table | None" = None,
+    ) -> Struct:
         """Train.
 
         Parameters
@@ -221,47 +317,81 @@ class TrainReliabilityTask(PipelineTask):
             Labels and cutouts of each detector; they are joined by ``diaSourceId``.
         instrument : `str`
             Name of the instrument, for the model card.
+        initialModel : `pyarrow.Table`, optional
+            Model to fine-tune, in the format of `.model_dataset`.
 
         Returns
         -------
         result : `lsst.pipe.base.Struct`
-            ``model`` (`pyarrow.Table`, see `.model_dataset`) and ``training`` (`astropy.table.Table` in
-            `RELIABILITY_TRAINING`'s schema, one row per labelled DIA source).
+            ``model`` (`pyarrow.Table`, see `.model_dataset`), ``training`` (`astropy.table.Table` in
+            `RELIABILITY_TRAINING`'s schema, one row per labelled DIA source) and, if configured,
+            ``influence`` (in `RELIABILITY_INFLUENCE`'s, one row per source that was trained with).
 
         Raises
         ------
         lsst.pipe.base.NoWorkFound
             If no DIA source has a label and a cutout.
-        TooFewSkyCellsError, TooFewExamplesError
-            If there are too few to train with.
+        TooFewSkyCellsError, TooFewExamplesError, SplitLeakError
+            If there are too few to train with, or one sky would be on two sides.
         TableSchemaError, InjectionLeakError, StampSizeError
             If a table cannot be used.
         """
-        from .cross_fitting import TrainingSet, cross_fit
-        from .model_dataset import to_table
+        from .cross_fitting import ModelNotes, TrainingSet, cross_fit
+        from .model_dataset import from_table, to_table
 
         config = self.config
-        rows = gather_rows(sources, config.nside, config.seed, config.maxSources, config.minValidFraction)
+        initial = None
+        if initialModel is not None:
+            initial = from_table(initialModel, f"{config.connections.initialModelName}reliability_model")
+        rows = gather_rows(
+            sources,
+            config.nside,
+            config.seed,
+            config.maxSources,
+            config.minValidFraction,
+            None if initial is None else initial.card.stamp_size,
+        )
         self._count(rows)
         if not rows.used.any():
             raise NoWorkFound(f"No DIA source of {len(sources)} detectors has a usable label and a cutout.")
         result = cross_fit(
-            TrainingSet(rows.inputs, rows.injected, rows.cells[rows.used]),
+            TrainingSet(
+                rows.inputs,
+                rows.injected,
+                rows.cells[rows.used],
+                rows.positions,
+                {"injection": rows.objects},
+            ),
             config.architecture,
             config.network_options(),
             config.training_settings(),
             config.fold_settings(),
-            instrument,
-            config.minValidFraction,
-            rows.counts(),
+            ModelNotes(instrument, config.minValidFraction, rows.counts(), config.prevalence),
+            initial,
         )
-        for name, (value, low, high) in result.model.card.metrics.items():
+        self._report(result)
+        meta = _meta(result.model.card)
+        outputs = {
+            "model": to_table(result.model),
+            "training": rows.table(result.reliability, config.folds, config.seed, meta),
+        }
+        if config.doInfluence:
+            outputs["influence"] = _influence(rows, result, meta)
+        return Struct(**outputs)
+
+    def _report(self, result: "CrossFit") -> None:
+        card = result.model.card
+        dropped = sum(len(split.dropped) for split in result.splits) / len(result.splits)
+        self.log.info(
+            "On average %.0f sources of a fold's training sky share template or object with sky that must "
+            "not be seen, and were left out.",
+            dropped,
+        )
+        figures = {**card.metrics, "prior": card.prior}
+        for name, (value, low, high) in figures.items():
             self.log.info("Out of fold, %s: %.4f (%.4f to %.4f).", name, value, low, high)
             self.metadata[name] = value
-        return Struct(
-            model=to_table(result.model),
-            training=rows.table(result.scores, config.folds, config.seed, _meta(result.model.card)),
-        )
+        self.metadata["dropped_per_fold"] = dropped
 
     def _count(self, rows: TrainingRows) -> None:
         for name, count in rows.counts().items():
@@ -280,3 +410,15 @@ def _reader(handle: Any) -> Callable[[], Table]:
 
 def _meta(card: "ModelCard") -> dict[str, str | int]:
     return {"model_content_hash": card.content_hash, "model_version": card.version, "nside": card.nside}
+
+
+def _influence(rows: TrainingRows, result: "CrossFit", meta: dict[str, str | int]) -> Table:
+    """Rank the rows that were trained with."""
+    from scipy.special import expit
+
+    from .influence import influence_table, trained_on, training_influence
+
+    trained = trained_on(result.trained_rows, len(rows.inputs))
+    influence = training_influence(result.networks, rows.inputs, rows.injected, trained)
+    table = rows.labels[rows.used]
+    return influence_table(table, rows.injected, influence, expit(result.logits), result.reliability, meta)

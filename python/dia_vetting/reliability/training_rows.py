@@ -115,7 +115,12 @@ class TrainingRows:
 
 
 def gather_rows(
-    sources: Sequence[LabelledCutouts], nside: int, seed: int, max_sources: int, min_valid_fraction: float
+    sources: Sequence[LabelledCutouts],
+    nside: int,
+    seed: int,
+    max_sources: int,
+    min_valid_fraction: float,
+    stamp_size: int | None = None,
 ) -> TrainingRows:
     """Read labels and cutouts and join them by id.
 
@@ -134,6 +139,8 @@ def gather_rows(
         Largest number of rows to use.
     min_valid_fraction : `float`
         Smallest fraction of valid pixels.
+    stamp_size : `int`, optional
+        Side of the network inputs (see `~.inputs.network_inputs`); that of the cutouts by default.
 
     Returns
     -------
@@ -158,7 +165,7 @@ def gather_rows(
         if not used[rows].any():
             continue
         wanted = np.asarray(table["diaSourceId"])[used[rows]]
-        found, stamps = _stamps(source, wanted, min_valid_fraction)
+        found, stamps = _stamps(source, wanted, min_valid_fraction, stamp_size)
         used[rows][used[rows]] = found
         if not len(inputs):
             inputs = _empty(int(used.sum()), stamps.size)
@@ -186,7 +193,7 @@ def _select(eligible: Bool, limit: int, seed: int) -> Bool:
 
 
 def _stamps(
-    source: LabelledCutouts, wanted: NDArray[np.int64], minimum: float
+    source: LabelledCutouts, wanted: NDArray[np.int64], minimum: float, size: int | None
 ) -> tuple[Bool, NetworkInputs]:
     """Return which of the wanted ids have a usable cutout, and the inputs of those, in their order."""
     name = f"cutouts of {source.source}"
@@ -196,7 +203,7 @@ def _stamps(
     place = np.clip(np.searchsorted(ids, wanted, sorter=order), 0, max(len(ids) - 1, 0))
     row = order[place] if len(ids) else np.zeros(0, dtype=np.int64)
     found = ids[row] == wanted if len(ids) else np.zeros(len(wanted), dtype=bool)
-    stamps = network_inputs(table[row[found]], source=name)
+    stamps = network_inputs(table[row[found]], size, name)
     usable = unscorable_reasons(stamps, minimum) == ""
     found[found] = usable
     return found, stamps[usable]
