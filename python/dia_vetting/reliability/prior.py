@@ -1,0 +1,215 @@
+"""The fraction of the unlabelled sources that are real, from scores of injected and unlabelled ones alone.
+
+This is mixture proportion estimation. If a fraction pi of the unlabelled is real and scores like the
+injected,
+
+    q_u(t) = pi q_p(t) + (1 - pi) q_n(t),
+
+where q(t) is the fraction with score >= t of the unlabelled, the injected and the artefacts. The ratio
+q_u / q_p falls to pi where artefacts run out, but is noisy there, since few rows are left. Best-Bin
+Estimation (Garg et al. 2021, arXiv:2111.00980) takes the ratio at the threshold where its upper confidence
+bound is least. Two things differ here: the bound is that of the ratio's own variance (the delta method) in
+place of the uniform one of Dvoretzky, Kiefer and Wolfowitz, which is so wide that artefacts come in; and
+thresholds that keep less than `LOWEST_TPR` of the injected are not tried, since the least of many noisy
+ratios is too low.
+
+All this holds for real sources that score like the injected. Where they score lower, fewer of them are
+counted and the figure is too low; artefacts that no score tells from injections are counted as real.
+``doc/statistics.md`` has the simulated errors of this and of other estimators.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..seeding import generator
+from .bootstrap import Estimate, draw_weights, percentile_interval, wilson_interval
+from .folds import TooFewExamplesError
+
+__all__ = ["LOWEST_TPR", "MIN_ROWS", "check_rows", "estimate_prior", "group_index", "prior_replicates"]
+
+type F64 = NDArray[np.float64]
+type I64 = NDArray[np.int64]
+type Bool = NDArray[np.bool_]
+
+LOWEST_TPR = 0.35
+"""Smallest fraction of the injected that a threshold may keep."""
+
+MIN_ROWS = 20
+"""Fewest injected and fewest unlabelled rows that anything is estimated from."""
+
+_TPR = np.linspace(LOWEST_TPR, 1.0, 14)
+_Z = 2.0  # standard deviations of the upper bound
+_N_PSEUDO_GROUPS = 1000
+
+
+def check_rows(score: NDArray[np.floating], injected: Bool) -> None:
+    """Check that scores are finite and that there are enough rows of both classes.
+
+    Parameters
+    ----------
+    score : `numpy.ndarray`, (N,), floating
+        Scores or logits.
+    injected : `numpy.ndarray`, (N,), bool
+        Whether a row is an injection; all others are unlabelled.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ or a score is not finite.
+    TooFewExamplesError
+        If there are fewer than `MIN_ROWS` of a class.
+    """
+    if score.shape != injected.shape or score.ndim != 1:
+        raise ValueError("Score and class differ in length.")
+    if not np.isfinite(score).all():
+        raise ValueError("A score is not finite: leave unscored rows out, and count them.")
+    n_injected = int(injected.sum())
+    n_unlabelled = len(injected) - n_injected
+    if min(n_injected, n_unlabelled) < MIN_ROWS:
+        raise TooFewExamplesError(
+            f"{n_injected} injected and {n_unlabelled} unlabelled DIA sources with scores; at least "
+            f"{MIN_ROWS} of each are needed to estimate how many of the unlabelled are real.",
+            injected=n_injected,
+            unlabelled=n_unlabelled,
+        )
+
+
+def group_index(groups: I64 | None, n_rows: int) -> tuple[I64, int]:
+    """Return groups as indices and their number.
+
+    Parameters
+    ----------
+    groups : `numpy.ndarray`, (N,), int64, or `None`
+        Sky cell of each row. Without any, rows are dealt to at most 1000 groups in turn: drawing these is as
+        good as drawing rows that are independent.
+    n_rows : `int`
+        Number N of rows.
+
+    Returns
+    -------
+    index : `numpy.ndarray`, (N,), int64
+        In ``[0, G)``.
+    n_groups : `int`
+        G.
+    """
+    if groups is None:
+        n_groups = min(n_rows, _N_PSEUDO_GROUPS)
+        return np.arange(n_rows, dtype=np.int64) % max(n_groups, 1), n_groups
+    unique, index = np.unique(groups, return_inverse=True)
+    return np.asarray(index, np.int64), len(unique)
+
+
+def estimate_prior(
+    score: NDArray[np.floating],
+    injected: Bool,
+    groups: I64 | None = None,
+    n_replicates: int = 400,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """Estimate the fraction of the unlabelled that are real.
+
+    Parameters
+    ----------
+    score : `numpy.ndarray`, (N,), floating
+        Out-of-fold scores or logits; only their order matters, ties are fine.
+    injected : `numpy.ndarray`, (N,), bool
+        Whether a row is an injection; all others are unlabelled.
+    groups : `numpy.ndarray`, (N,), int64, optional
+        Sky cell of each row. By default each row is on its own.
+    n_replicates : `int`, optional
+        Number of bootstrap replicates.
+    level : `float`, optional
+        Coverage of the interval.
+    seed : `int`, optional
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    prior : `Estimate`
+        Scalars in [0, 1]. The interval is the union of the bootstrap's and of Wilson's for the unlabelled
+        above the threshold, as in `~dia_vetting.reliability.bootstrap.grouped_rate`; it knows the noise, not
+        what a difference between the injected and the hidden does. Scores that tell nothing apart give 1,
+        the largest fraction that the data allow.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ or a score is not finite.
+    TooFewExamplesError
+        If there are fewer than `MIN_ROWS` of a class.
+    """
+    check_rows(score, injected)
+    index, n_groups = group_index(groups, len(score))
+    weights = draw_weights(n_groups, n_replicates, generator(seed, "prior"))
+    positives, unlabelled = _counts(score, injected, index, n_groups)
+    p, u = positives.sum(axis=0, keepdims=True), unlabelled.sum(axis=0, keepdims=True)
+    values, best = _best_bin(p, u)
+    low, high = percentile_interval(_replicates(positives, unlabelled, weights), level)
+    tpr = p[0, best[0]] / p[0, -1]
+    wilson_low, wilson_high = wilson_interval(u[0, best[0]], u[0, -1], level)
+    return Estimate(
+        values[0],
+        np.asarray(np.fmin(low, np.minimum(wilson_low / tpr, 1.0))),
+        np.asarray(np.fmax(high, np.minimum(wilson_high / tpr, 1.0))),
+    )
+
+
+def prior_replicates(
+    score: NDArray[np.floating], injected: Bool, index: I64, weights: NDArray[np.float32]
+) -> tuple[float, F64]:
+    """Estimate the prior, and once more in each bootstrap replicate.
+
+    Parameters
+    ----------
+    score, injected : `numpy.ndarray`, (N,)
+        As for `estimate_prior`.
+    index : `numpy.ndarray`, (N,), int64
+        Group of each row, in ``[0, G)``.
+    weights : `numpy.ndarray`, (B, G), float32
+        From `~dia_vetting.reliability.bootstrap.draw_weights`.
+
+    Returns
+    -------
+    value : `float`
+        That of `estimate_prior`.
+    replicates : `numpy.ndarray`, (B,), float64
+        The best threshold is chosen anew in each; NaN where one has no row of a class.
+    """
+    positives, unlabelled = _counts(score, injected, index, weights.shape[1])
+    values, _ = _best_bin(positives.sum(axis=0, keepdims=True), unlabelled.sum(axis=0, keepdims=True))
+    return float(values[0]), _replicates(positives, unlabelled, weights)
+
+
+def _counts(score: NDArray[np.floating], injected: Bool, index: I64, n_groups: int) -> tuple[F64, F64]:
+    """Count injected and unlabelled rows at or above each threshold, (G, K) each; the last one keeps all."""
+    thresholds = np.quantile(score[injected], 1.0 - _TPR, method="inverted_cdf")
+    thresholds[-1] = score.min()
+    kept = np.searchsorted(thresholds[::-1], score, side="right")  # a row is above the `kept` lowest ones
+    n = len(thresholds)
+
+    def count(rows: Bool) -> F64:
+        flat = index[rows] * n + (n - kept[rows])
+        return np.bincount(flat, minlength=n_groups * n).reshape(n_groups, n).cumsum(axis=1).astype(float)
+
+    return count(injected), count(~injected)
+
+
+def _replicates(positives: F64, unlabelled: F64, weights: NDArray[np.float32]) -> F64:
+    return _best_bin(weights @ positives, weights @ unlabelled)[0]
+
+
+def _best_bin(positives: F64, unlabelled: F64) -> tuple[F64, I64]:
+    """Return the ratio where its upper bound is least, and where that is, of counts (B, K): (B,), (B,)."""
+    n_p, n_u = positives[:, -1:], unlabelled[:, -1:]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        q_p, q_u = positives / n_p, unlabelled / n_u
+        ratio = q_u / q_p
+        # One success and one failure more, so that no count has no variance.
+        smooth = (unlabelled + 1.0) / (n_u + 2.0)
+        variance = smooth * (1.0 - smooth) / n_u + ratio**2 * q_p * (1.0 - q_p) / n_p
+        bound = ratio + _Z * np.sqrt(variance) / q_p
+    best = np.argmin(np.where(np.isfinite(bound), bound, np.inf), axis=1)
+    return np.minimum(np.take_along_axis(ratio, best[:, None], axis=1)[:, 0], 1.0), best
