@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from dia_vetting.embedded.object_measurement import (
     ObjectDetectionConfig,
+    _kron_flux,
     adaptive_moments,
     detect_objects,
     measure_band,
@@ -86,3 +87,19 @@ def test_masked_and_missing_pixels_give_no_object(scene: tuple) -> None:
     found = detect_objects({"r": half}, {"r": psf}, ObjectDetectionConfig(threshold=5))
     assert found["x"].max() < 220
     assert len(found) == (truth["x"] < 220).sum()
+
+
+def test_kron_flux_takes_moments_that_sep_itself_makes_but_does_not_take() -> None:
+    planes = Planes(np.ones((60, 60), np.float32), np.ones((60, 60), np.float32), np.zeros((60, 60)))
+    names = ("x", "y", "a", "b", "theta")
+    # Axes swapped by rounding, an angle past the right one by rounding, no axis at all, no number.
+    rows = [
+        (30, 30, 2, 2 + 1e-6, 0),
+        (30, 30, 3, 2, np.float32(np.pi / 2)),
+        (30, 30, 0, 0, 0),
+        (30, 30, np.nan, 1, np.nan),
+    ]
+    objects = np.array(rows, dtype=[(name, "f8") for name in names])
+    flux, error, _ = _kron_flux(planes, objects, 2.5)
+    assert np.isfinite(flux).all()
+    assert (error > 0).all()

@@ -27,6 +27,10 @@ from .photometry import forced_psf_flux
 
 type F64 = NDArray[np.float64]
 
+_LEAST_AXIS = 0.01
+"""Least rms semi-axis of an aperture, pixels."""
+_RIGHT_ANGLE = float(np.nextafter(0.5 * np.pi, 0.0))
+
 
 @dataclasses.dataclass(frozen=True)
 class ObjectDetectionConfig:
@@ -240,13 +244,21 @@ def _kron_flux(planes: Planes, objects: NDArray[Any], factor: float) -> tuple[F6
     bad = _bad(planes)
     image = np.ascontiguousarray(np.where(bad, 0, planes.image), dtype=np.float32)
     variance = np.ascontiguousarray(np.where(bad, 0, planes.variance), dtype=np.float32)
-    shape = objects["x"], objects["y"], objects["a"], objects["b"], objects["theta"]
+    shape = _ellipses(objects)
     radius, flag = sep.kron_radius(image, *shape, 6.0, mask=bad)
     radius = np.where(radius > 0, radius, 1.0)
     # No aperture smaller than two pixels across: sep's moments of faint objects may vanish.
-    radius = np.maximum(radius, 2.0 / (factor * np.sqrt(objects["a"] * objects["b"])))
+    radius = np.maximum(radius, 2.0 / (factor * np.sqrt(shape[2] * shape[3])))
     flux, err, flag2 = sep.sum_ellipse(image, *shape, factor * radius, var=variance, mask=bad, subpix=5)
     return flux, err, ((flag | flag2) & sep.APER_TRUNC != 0) | ~np.isfinite(flux)
+
+
+def _ellipses(objects: NDArray[Any]) -> tuple[F64, F64, F64, F64, F64]:
+    """Return x, y, a, b and theta within what sep takes: its own moments may miss it, or be NaN."""
+    x, y, a, b, theta = (np.asarray(objects[name], np.float64) for name in ("x", "y", "a", "b", "theta"))
+    a = np.where(np.isfinite(a), np.maximum(a, _LEAST_AXIS), _LEAST_AXIS)
+    b = np.where(np.isfinite(b), np.clip(b, _LEAST_AXIS, a), _LEAST_AXIS)
+    return x, y, a, b, np.clip(np.nan_to_num(theta), -_RIGHT_ANGLE, _RIGHT_ANGLE)
 
 
 def _bad(planes: Planes) -> NDArray[np.bool_]:
