@@ -203,7 +203,7 @@ def fit_calibration(
     if min(n_injected, n_artefacts) < MIN_ROWS:
         raise TooFewExamplesError(
             f"{n_injected:.0f} injected DIA sources and, if {prior:.3f} of the {n_unlabelled:.0f} unlabelled "
-            f"are real, {n_artefacts:.0f} artefacts; at least {MIN_ROWS} of each are needed to calibrate scores.",
+            f"are real, {n_artefacts:.0f} artefacts; at least {MIN_ROWS} of each are needed to calibrate.",
             injected=n_injected,
             unlabelled=n_unlabelled,
             prior=prior,
