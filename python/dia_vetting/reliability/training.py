@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import logging
 import os
@@ -13,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..errors import ScienceError
 from ..seeding import hash63
@@ -79,9 +79,9 @@ class TrainingSettings:
     warmup : `float`
         Part of the epochs in which all networks are trained plainly, before the strategy is followed.
     average : `float`
-        Networks are validated and kept as the running mean of their weights over this many epochs (an
-        exponential mean: Izmailov et al. 2018, arXiv:1803.05407, and references there); 0 for those of the
-        last update.
+        Networks are validated and kept as the running mean of their weights over this many epochs (Polyak
+        & Juditsky 1992, doi:10.1137/0330046; exponential, as Tarvainen & Valpola 2017, arXiv:1703.01780, do);
+        0 for the weights of the last update.
     anchor : `float`
         When training starts from given weights, how strongly it is held to them: each update of rate r pulls
         the weights back by r times this, in place of AdamW's pull towards zero (L2-SP: Li et al. 2018,
@@ -257,7 +257,7 @@ class _Trainer:
         self.warmup = int(np.ceil(settings.warmup * self.epochs))
         self.classes = [split.train[injected[split.train]], split.train[~injected[split.train]]]
         self.validation = inputs[split.validation]
-        self.prior = settings.prior or 0.0
+        self.prior, self.updates = settings.prior or 0.0, 0
         parameters = [parameter for network in self.networks for parameter in network.parameters()]
         self.anchors = [(p, p.detach().clone()) for p in parameters] if settings.anchor else []
         decay = 0.0 if settings.anchor else settings.weight_decay
@@ -267,8 +267,13 @@ class _Trainer:
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, settings.learning_rate, total_steps=self.epochs * self.batches
         )
-        memory = get_ema_multi_avg_fn(1 - 1 / max(settings.average * self.batches, 1))
-        self.averages = [AveragedModel(n, multi_avg_fn=memory, use_buffers=True) for n in self.networks]
+        self.averages = [copy.deepcopy(network) for network in self.networks]
+        self.averaged = [
+            (mean, now)
+            for average, network in zip(self.averages, self.networks, strict=True)
+            for mean, now in zip(average.state_dict().values(), network.state_dict().values(), strict=True)
+            if mean.is_floating_point()
+        ]
 
     def train(self, first: int) -> list[TrainedNetwork]:
         """Train all epochs and keep the best of each network; ``first`` is the number of the first one."""
@@ -277,10 +282,9 @@ class _Trainer:
         for epoch in range(self.epochs):
             start = time.perf_counter()
             losses = self._epoch(epoch)
-            networks = [average.module for average in self.averages]
-            logits = predict_logits(networks, self.validation)
+            logits = predict_logits(self.averages, self.validation)
             self._estimate_prior(logits)
-            for index, network in enumerate(networks):
+            for index, network in enumerate(self.averages):
                 now = self._figures(logits[index])
                 history = {
                     "loss": losses[index],
@@ -330,9 +334,8 @@ class _Trainer:
         losses.sum().backward()
         self.optimizer.step()
         self._hold()
+        self._average()
         self.schedule.step()
-        for average, network in zip(self.averages, self.networks, strict=True):
-            average.update_parameters(network)
         return losses.detach()
 
     def _batch(self, rows: NDArray[np.int64], epoch: float) -> Batch:
@@ -349,6 +352,14 @@ class _Trainer:
             with torch.no_grad():
                 for parameter, start in self.anchors:
                     parameter.lerp_(start, pull)
+
+    def _average(self) -> None:
+        """Bring the running means up to date: plain ones at first, exponential ones later."""
+        self.updates += 1
+        memory = min(self.updates, max(self.settings.average * self.batches, 1.0))
+        with torch.no_grad():
+            for mean, now in self.averaged:
+                mean.lerp_(now, 1 / memory)
 
     def _estimate_prior(self, logits: NDArray[np.float32]) -> None:
         """Estimate the prior from what the networks, on average, say of the validation rows."""
