@@ -1,4 +1,4 @@
-"""The fields that `training_set.py` made, as network inputs with labels and truth, for the benchmarks of reliability."""
+"""The fields that `training_set.py` made, as network inputs with labels and truth."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,15 +7,26 @@ from typing import Any
 
 import numpy as np
 from astropy.table import Table
-from numpy.typing import NDArray
-
 from dia_vetting.reliability.inputs import NetworkInputs, concatenate_inputs, network_inputs
 from dia_vetting.reliability.truth_matching import REAL, TRANSIENT
 from dia_vetting.seeding import hash63
 from dia_vetting.skycells import sky_cell
+from numpy.typing import NDArray
 
 UNITS = {"science": "nJy", "template": "nJy", "difference": "nJy", "variance": "nJy2", "psf_fwhm": "pix"}
-KEPT = ("diaSourceId", "ra", "dec", "snr", "psfFlux", "psfFluxErr", "psf_fwhm", "state", "injection_id", "truth_class", "cause")
+KEPT = (
+    "diaSourceId",
+    "ra",
+    "dec",
+    "snr",
+    "psfFlux",
+    "psfFluxErr",
+    "psf_fwhm",
+    "state",
+    "injection_id",
+    "truth_class",
+    "cause",
+)
 NSIDE = 4096
 
 
@@ -23,8 +34,8 @@ NSIDE = 4096
 class Rows:
     """N rows that are labelled injected or unlabelled and can be scored, from any number of fields.
 
-    ``inputs`` has their stamps; ``columns`` what else is known, by name, each (N,): those of KEPT, ``field``, and
-    ``cell``, which differs between fields even where their skies overlap.
+    ``inputs`` has their stamps; ``columns`` what else is known, by name, each (N,): those of KEPT, ``field``,
+    and ``cell``, which differs between fields even where their skies overlap.
     """
 
     inputs: NetworkInputs
@@ -38,22 +49,27 @@ class Rows:
 
     @property
     def injected(self) -> NDArray[np.bool_]:
+        """Whether each row is labelled injected."""
         return np.asarray(self.columns["state"] == "injected")
 
     @property
     def artefact(self) -> NDArray[np.bool_]:
+        """Whether each row is an artefact, by the truth."""
         return np.asarray(self.columns["truth_class"] == "artefact")
 
     @property
     def real(self) -> NDArray[np.bool_]:
+        """Whether each row is astrophysical, by the truth."""
         return np.isin(self.columns["truth_class"], REAL)
 
     @property
     def transient(self) -> NDArray[np.bool_]:
+        """Whether each row is a transient, by the truth."""
         return np.isin(self.columns["truth_class"], TRANSIENT)
 
     @property
     def negative_flux(self) -> NDArray[np.bool_]:
+        """Whether the template is brighter at each row."""
         return np.asarray(self.columns["psfFlux"] < 0)
 
 
@@ -65,7 +81,7 @@ def stack(parts: Sequence[Rows]) -> Rows:
 
 
 def load(folder: Path, fields: Sequence[str], size: int = 30, binned: bool = False) -> Rows:
-    """Read fields (``lsst_101``, ...) as stamps of a size, or of half as many pixels, each four of these together."""
+    """Read fields (``lsst_101``, ...) as stamps of a size, or at half the resolution."""
     return stack([_load(folder / f"{field}.npz", size, binned) for field in fields])
 
 
@@ -94,7 +110,9 @@ def _load(path: Path, size: int, binned: bool) -> Rows:
     return Rows(inputs, columns)
 
 
-def _even(stamps: dict[str, NDArray[Any]], size: int, x: NDArray[Any], y: NDArray[Any]) -> dict[str, NDArray[Any]]:
+def _even(
+    stamps: dict[str, NDArray[Any]], size: int, x: NDArray[Any], y: NDArray[Any]
+) -> dict[str, NDArray[Any]]:
     """Cut stamps of an even size out of those of 51 pixels, exactly as `extractCutouts` would have."""
     side = stamps["mask"].shape[-1]
     first = [np.ceil(c - size / 2).astype(int) - np.ceil(c - side / 2).astype(int) for c in (y, x)]

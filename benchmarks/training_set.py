@@ -3,10 +3,11 @@
     python benchmarks/training_set.py OUT --preset lsst --seed 101 --vary
     python benchmarks/training_set.py OUT --preset lsst --seed 901
 
-Each call makes a survey in a repository of its own, runs `pipelines/Embedded/vetting.yaml` up to the labels with
-stock pipetask, and writes OUT/<preset>_<seed>.npz: cutouts of 51 pixels, labels, and the truth, which only
-evaluations read. ``--vary`` draws a camera about the preset's (sampling, PSF, noise, rates of defects), so that a
-network that is trained on such fields does not learn one camera by heart; test fields are the preset itself.
+Each call makes a survey in a repository of its own, runs `pipelines/Embedded/vetting.yaml` up to the
+labels with stock pipetask, and writes OUT/<preset>_<seed>.npz: cutouts of 51 pixels, labels, and the
+truth, which only evaluations read. ``--vary`` draws a camera about the preset's (sampling, PSF, noise,
+rates of defects), so that a network that is trained on such fields does not learn one camera by heart;
+test fields are the preset itself.
 """
 
 import argparse
@@ -20,12 +21,11 @@ from typing import Any
 import numpy as np
 import yaml
 from astropy.table import Table
-from lsst.daf.butler import Butler
-
 from dia_vetting.embedded.make_survey import make_survey
 from dia_vetting.embedded.survey import load_config
 from dia_vetting.reliability.truth_matching import Truth, classify_sources
 from dia_vetting.seeding import generator
+from lsst.daf.butler import Butler
 
 PIPELINE = Path(__file__).parents[1] / "pipelines" / "Embedded" / "vetting.yaml"
 TASKS = (
