@@ -178,7 +178,7 @@ def hide(stamps: torch.Tensor, hidden: NDArray[np.bool_]) -> torch.Tensor:
 
 def _grid(size: int) -> NDArray[np.float64]:
     """Return the coordinate of each pixel along an axis, from the centre of the stamp."""
-    return np.arange(size) - (size - 1) / 2
+    return np.arange(size, dtype=np.float64) - (size - 1) / 2
 
 
 def _beyond_edges(count: int, size: int, rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -249,7 +249,7 @@ class _Trainer:
         rng: np.random.Generator,
     ) -> None:
         self.device = best_device()
-        self.networks = [n.to(self.device, memory_format=torch.channels_last) for n in networks]
+        self.networks = [n.to(self.device).to(memory_format=torch.channels_last) for n in networks]
         self.strategy, self.inputs, self.injected = strategy, inputs, injected
         self.split, self.settings, self.rng = split, settings, rng
         self.batches = max(len(split.train) // settings.batch_size, 1)
