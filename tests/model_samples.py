@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from dia_vetting.reliability.calibration import Calibration
 from dia_vetting.reliability.inputs import CHANNELS, LAYOUT, METADATA
 from dia_vetting.reliability.model_dataset import ModelCard, ReliabilityModel
 from dia_vetting.reliability.networks import build_network
 
-CALIBRATION: dict[str, float | list[float]] = {}
+CALIBRATION = Calibration(
+    knots=(-0.25, -0.0625, 0.03125, 0.125, 0.375),
+    intercept=-3.5,
+    slopes=(12.5, 4.25, 9.75, 31.5),
+    n_injected=1212.0,
+    n_artefacts=54321.0,
+)
+"""For logits of networks that were not trained, which are all small."""
 
 
 def untrained_model(**changes: object) -> ReliabilityModel:
@@ -33,7 +41,7 @@ def untrained_model(**changes: object) -> ReliabilityModel:
         injected_fraction=0.0213,
         prior=(0.0456, 0.0321, 0.0654),
         prevalence=0.0345,
-        calibration=CALIBRATION,
+        calibration=CALIBRATION.to_dict(),
         epochs=(5, 6, 7, 8),
         thresholds={"fpr_0.01": 0.4321},
         metrics={"auc_injected_unlabelled": (0.9876, 0.9789, 0.9912)},

@@ -10,7 +10,7 @@ from dia_vetting.reliability.schemas import RELIABILITY_INFLUENCE
 from scipy.optimize import minimize
 from scipy.special import expit
 
-N, FOLDS, FEATURES = 2000, 4, 6
+N, FOLDS, FEATURES = 1000, 4, 6
 
 
 def _fit(features, labels):
@@ -26,21 +26,49 @@ def _fit(features, labels):
     return minimize(loss, np.zeros(design.shape[1]), jac=True, method="L-BFGS-B").x
 
 
-@pytest.fixture(scope="module")
-def planted():
-    """Return labels of which 3 % are wrong, which ones, and what one linear model per fold says."""
-    rng = np.random.default_rng(5)
+def _cross_fit(features, labels, rng):
+    """Return logits of one model per fold (K, N), which rows each trained on, and the fold of each row."""
+    fold = rng.integers(FOLDS, size=N)
+    models = [_fit(features[fold != k], labels[fold != k]) for k in range(FOLDS)]
+    logits = np.array([features @ w[:-1] + w[-1] for w in models])
+    return logits, trained_on([np.flatnonzero(fold != k) for k in range(FOLDS)], N), fold
+
+
+def _classes(rng):
+    """Return features of two classes, labels of which 3 % are wrong, and which ones are."""
     truth = rng.random(N) < 0.2
     features = rng.normal(size=(N, FEATURES)) + np.where(truth, 1.0, -1.0)[:, None]
     wrong = np.zeros(N, dtype=bool)
     wrong[rng.choice(N, size=int(0.03 * N), replace=False)] = True
-    labels = truth ^ wrong
-    fold = rng.integers(FOLDS, size=N)
-    models = [_fit(features[fold != k], labels[fold != k]) for k in range(FOLDS)]
-    logits = np.array([features @ w[:-1] + w[-1] for w in models])
-    trained = trained_on([np.flatnonzero(fold != k) for k in range(FOLDS)], N)
+    return features, truth ^ wrong, wrong
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """Return labels of which 3 % are wrong, which ones, their influence and out-of-fold scores."""
+    rng = np.random.default_rng(5)
+    features, labels, wrong = _classes(rng)
+    logits, trained, fold = _cross_fit(features, labels, rng)
     norms = np.broadcast_to((features**2).sum(axis=1), (FOLDS, N))
     return labels, wrong, self_influence(logits, norms, labels, trained), expit(logits[fold, np.arange(N)])
+
+
+def _top(values, wrong):
+    """Return the fraction of the wrong ones that are among the 6 % with the highest values."""
+    return np.mean(np.isin(np.flatnonzero(wrong), np.argsort(-values)[: int(0.06 * N)]))
+
+
+def test_labels_learnt_by_heart_are_found_all_the_same():
+    """A model with a feature of its own for each row fits them all: only the others see what is wrong."""
+    rng = np.random.default_rng(6)
+    features, labels, wrong = _classes(rng)
+    wide = np.column_stack([features, 6.0 * np.eye(N)])
+    logits, trained, _ = _cross_fit(wide, labels, rng)
+    norms = np.broadcast_to((features**2).sum(axis=1), (FOLDS, N))
+    in_fold = np.where(trained, (expit(logits) - labels) ** 2, 0.0)
+    assert np.all((logits > 0) == labels, where=trained)
+    assert in_fold.max() < 0.25
+    assert _top(self_influence(logits, norms, labels, trained), wrong) >= 0.8
 
 
 def _sources(labels):
@@ -101,23 +129,25 @@ def test_self_influence_is_the_squared_gradient_of_the_last_layer():
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_only_networks_that_trained_on_a_row_are_asked():
-    logits = np.array([[0.0, 0.0, 9.0], [np.log(3), 0.0, 9.0]])
-    norms = np.array([[1.0, 3.0, 1.0], [7.0, 5.0, 1.0]])
-    trained = trained_on([np.array([0, 1]), np.array([0])], 3)
-    found = self_influence(logits, norms, np.array([True, False, False]), trained)
-    np.testing.assert_allclose(found, [(0.25 * 2 + 0.0625 * 8) / 2, 0.25 * 4, np.nan])
+def test_networks_that_saw_a_row_weigh_as_much_as_those_that_did_not():
+    logits = np.array([[0.0, 0.0], [np.log(3), 0.0], [np.log(3), 0.0]])
+    norms = np.array([[1.0, 3.0], [7.0, 5.0], [15.0, 7.0]])
+    trained = trained_on([np.array([0]), np.array([], dtype=int), np.array([], dtype=int)], 2)
+    found = self_influence(logits, norms, np.array([True, False]), trained)
+    unseen = 0.0625 * (8 + 16) / 2, 0.25 * (4 + 6 + 8) / 3
+    np.testing.assert_allclose(found, [(0.25 * 2 + unseen[0]) / 2, unseen[1]])
 
 
-def test_rows_without_influence_or_score_are_last_of_none(planted):
+def test_rows_without_a_score_have_no_rank(planted):
     labels, _, influence, scores = planted
-    influence, scores = influence.copy(), scores.copy()
-    influence[3], scores[8] = np.nan, np.nan
+    scores = scores.copy()
+    scores[8] = np.nan
     table = influence_table(_sources(labels), labels, influence, scores, scores)
-    assert table["influence_rank"][3] == 0
     assert table["quality_rank"][8] == 0
+    assert np.isnan(table["label_quality"][8])
     assert not table["doubted"][8]
-    assert max(table["influence_rank"]) == max(table["quality_rank"]) == N - 1
+    assert max(table["quality_rank"]) == N - 1
+    assert min(table["influence_rank"]) == 1
 
 
 def test_label_quality_does_not_depend_on_how_confident_a_class_is():

@@ -149,7 +149,12 @@ def import_model_command(model: str, repo: str, run: str, instrument: str, datas
 @click.argument("model")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--size", type=click.IntRange(21, 101), help="Side of the stamps; as trained by default.")
-def export_onnx_command(model: str, file: Path, size: int | None) -> None:
+@click.option(
+    "--prevalence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Fraction of real sources to be assumed; that of the model card by default.",
+)
+def export_onnx_command(model: str, file: Path, size: int | None, prevalence: float | None) -> None:
     """Write MODEL, a Parquet file or the name of a shipped model, to the ONNX file FILE.
 
     The file holds all networks and the calibration; onnxruntime runs it without this package or torch.
@@ -157,7 +162,7 @@ def export_onnx_command(model: str, file: Path, size: int | None) -> None:
     from .reliability.onnx_export import export_onnx
     from .reliability.shipped import open_model
 
-    card = export_onnx(open_model(model), file, size)
+    card = export_onnx(open_model(model), file, size, prevalence)
     click.echo(f"{card.architecture} {card.version}, {card.n_folds * card.members} networks, in {file}.")
 
 

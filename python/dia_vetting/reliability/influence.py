@@ -1,12 +1,14 @@
 """Which training rows shape a model most, and whose labels it doubts: two opinions that need no truth.
 
 *Self-influence* is how much training on a row changes the loss of that same row (TracIn; Pruthi et al. 2020,
-arXiv:2002.08484): the squared norm of the gradient of its loss. Rows with a wrong label are hard to fit and
-have a large one. Only networks that trained on a row can tell; each of them counts as one checkpoint.
+arXiv:2002.08484): the squared norm of the gradient of its loss, summed over checkpoints of the training. Rows
+with a wrong label are hard to fit and have a large one. The networks of a cross-fitted model are such
+checkpoints: one that never saw a row stands for the first time that training meets it, one that trained on it
+for the last. The last alone will not do: networks that learnt rows by heart find nothing wrong with them.
 
 *Label quality* is confident learning's view (Northcutt et al. 2021, arXiv:1911.00068; the package cleanlab):
-how much a row's label agrees with what networks say that did not train on it. Networks that did would only
-repeat what they learnt by heart, so that the scores must be out of fold.
+how much a row's label agrees with what networks say that did not train on it. For the same reason the scores
+must be out of fold.
 """
 
 from __future__ import annotations
@@ -71,17 +73,24 @@ def self_influence(
     injected : `numpy.ndarray`, (N,), bool
         Label: injected or else unlabelled.
     trained : `numpy.ndarray`, (K, N), bool
-        Whether the network trained on the row; others are not asked.
+        Whether the network trained on the row.
 
     Returns
     -------
     influence : `numpy.ndarray`, (N,), float64
-        Mean over the networks that trained on the row; NaN where none did.
+        Mean of two means: over the networks that trained on the row, and over those that did not.
     """
     residual = expit(np.asarray(logits, dtype=float)) - injected
-    each = np.where(trained, residual**2 * (squared_norms + 1.0), 0.0)
-    count = trained.sum(axis=0)
-    return np.where(count > 0, each.sum(axis=0) / np.maximum(count, 1), np.nan)
+    each = residual**2 * (squared_norms + 1.0)
+    parts = [_mean(each, trained), _mean(each, ~trained)]
+    return _mean(np.stack(parts), np.isfinite(parts))
+
+
+def _mean(values: F64, chosen: Bool) -> F64:
+    """Return the mean of the chosen values of each column (K, N), NaN where there are none."""
+    count = chosen.sum(axis=0)
+    total = np.where(chosen, values, 0.0).sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def training_influence(
@@ -103,7 +112,7 @@ def training_influence(
     Returns
     -------
     influence : `numpy.ndarray`, (N,), float64
-        NaN where no network trained on the row.
+        One per row.
     """
     influence = np.empty(len(inputs))
     for start in range(0, len(inputs), _CHUNK):
@@ -163,7 +172,7 @@ def influence_table(
     injected : `numpy.ndarray`, (N,), bool
         Labels that were trained with.
     influence : `numpy.ndarray`, (N,)
-        From `training_influence`; NaN where it is not known.
+        From `training_influence`.
     scores : `numpy.ndarray`, (N,)
         Out-of-fold probabilities of *injected* at equal weights of the classes; NaN where there is none.
     reliability : `numpy.ndarray`, (N,)
