@@ -175,7 +175,7 @@ def paired(
     purity: float = 0.95,
     prevalence: float = 0.03,
 ) -> dict[str, Any]:
-    """Return the completeness of both at fixed purity, and its change, with intervals over the same cells.
+    """Return the completeness of both at fixed purity, and the change, over the same cells.
 
     ``others`` are the rows of the second where they are not those of the first; they come from the same cells.
     """

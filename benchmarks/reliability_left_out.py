@@ -5,8 +5,8 @@
 
 For each camera, networks are trained on the training fields of the others, and their threshold is set
 there. They are tried on the camera's test field as they are, and after fine-tuning with the injections of
-the camera's own field (``--tune``); the last column says what fine-tuning costs on the cameras that came
-before.
+the camera's own field (``--tune``; where that is the test field, half of its sky is tuned on and half
+tried); the last rows say what fine-tuning costs on the cameras that came before.
 """
 
 import argparse
@@ -20,7 +20,8 @@ from dia_vetting.reliability.ablation import ablation_figure, ablation_table
 from dia_vetting.reliability.inputs import unscorable_reasons
 from dia_vetting.reliability.scoring import predict_logits
 from dia_vetting.reliability.training import TrainingSettings
-from dia_vetting.seeding import generator
+from dia_vetting.seeding import generator, hash63
+from numpy.typing import NDArray
 from reliability_data import Rows, load
 from reliability_fit import Fit, figures, fit
 from train_shipped import training_rows
@@ -42,6 +43,11 @@ def scorable(rows: Rows, min_snr: float = 0.0) -> Rows:
 def limited(rows: Rows, count: int, seed: int) -> Rows:
     """Draw no more than so many rows."""
     return rows[np.sort(generator(seed, "rows").permutation(len(rows))[:count])]
+
+
+def _second_half(rows: Rows) -> NDArray[np.bool_]:
+    """Return which rows lie in the half of the sky cells that nothing is tuned on."""
+    return np.asarray([hash63("half", int(cell)) % 2 == 1 for cell in rows.columns["cell"]])
 
 
 def evaluate(trained: Fit, test: Rows, threshold: float) -> dict[str, Any]:
@@ -95,7 +101,12 @@ def main() -> None:
         result["others_before"] = {n: evaluate(before, tests[n], before.thresholds[POINT]) for n in known}
         own = [f for f in fields["tune"] if camera(f) == left]
         if own:
-            mine = limited(scorable(load(args.set, own)), args.tune_rows, args.seed)
+            mine = scorable(load(args.set, own))
+            if set(own) & set(fields["test"]):  # one half of its sky to tune on, the other to try it on
+                mine = mine[~_second_half(mine)]
+                tests[left] = tests[left][_second_half(tests[left])]
+                result["as_it_is_second_half"] = evaluate(before, tests[left], before.thresholds[POINT])
+            mine = limited(mine, args.tune_rows, args.seed)
             after = fit(mine, args.architecture, tuning, initial=before.weights)
             result |= {"tuned_on": own, "tuned_rows": len(mine), "tuned_injected": int(mine.injected.sum())}
             result["fine_tuned"] = evaluate(after, tests[left], after.thresholds[POINT])
@@ -108,8 +119,13 @@ def main() -> None:
 def report(results: dict[str, Any], out: Path) -> None:
     """Print and draw the table."""
     rows = {}
+    stages = {
+        "as_it_is": "as it is",
+        "as_it_is_second_half": "as it is, half the sky",
+        "fine_tuned": "fine-tuned",
+    }
     for left, result in results.items():
-        for stage, name in (("as_it_is", "as it is"), ("fine_tuned", "fine-tuned")):
+        for stage, name in stages.items():
             if stage in result:
                 rows[f"{left}, {name}"] = result[stage]
                 rows[f"{left}, {name}, transients"] = result[stage]["transient"]
