@@ -177,7 +177,7 @@ def paired(
 ) -> dict[str, Any]:
     """Return the completeness of both at fixed purity, and the change, over the same cells.
 
-    ``others`` are the rows of the second where they are not those of the first; they come from the same cells.
+    ``others`` are the rows of the second where they are not those of the first, from the same cells.
     """
     cells = np.unique(rows.columns["cell"])
     drawn = generator(0, "paired bootstrap").multinomial(
