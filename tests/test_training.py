@@ -199,6 +199,11 @@ def test_an_anchor_holds_the_weights():
     assert moved[1] < 0.5 * moved[0]
 
 
+def test_an_anchor_without_a_start_is_an_error():
+    with pytest.raises(ValueError, match="needs weights to start from"):
+        _trained("seed_cnn", anchor=1.0)
+
+
 def test_members_start_from_their_own_weights():
     two = _trained("seed_cnn", 2)
     settings = dataclasses.replace(QUICK, epochs=1, min_updates=1, learning_rate=1e-9)

@@ -211,10 +211,14 @@ def train_networks(
     ------
     UnknownStrategyError, StrategyOptionError
         If the strategy or one of its options is not known, or wants more members.
+    ValueError
+        If there is an anchor, but no weights to start from.
     TrainingDivergedError
         If the loss is no longer a number.
     """
     check_strategy(settings.strategy, settings.strategy_options, members)
+    if settings.anchor and not initial:
+        raise ValueError("An anchor needs weights to start from.")
     strategy = build_strategy(settings.strategy, settings.strategy_options)
     trained: list[TrainedNetwork] = []
     while len(trained) < members:
