@@ -148,18 +148,23 @@ def deterministic_torch(seed: int, threads: int = 0) -> Iterator[None]:
     threads : `int`, optional
         Torch threads; 0 leaves the number as it is.
     """
-    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    enabled, lenient = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    before = torch.get_num_threads()
     # Read by cuBLAS when a context is made; without it, its sums are not deterministic.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(True)
-        torch.set_num_threads(threads or before[1])
+        # On a graphics card some layers have no deterministic form: better a warning than no network.
+        torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+        torch.set_num_threads(threads or before)
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(before[0])
-            torch.set_num_threads(before[1])
+            torch.use_deterministic_algorithms(enabled, warn_only=lenient)
+            torch.set_num_threads(before)
 
 
 def train_networks(
