@@ -17,7 +17,6 @@ from dia_vetting.reliability.strategies import STRATEGIES, StrategyOptionError
 from dia_vetting.reliability.training import (
     TrainingDivergedError,
     TrainingSettings,
-    deterministic_torch,
     train_networks,
 )
 from dia_vetting.skycells import sky_cell
@@ -235,15 +234,3 @@ def test_the_record_is_flat():
     assert record["augmentation_edge"] == 0.25
     assert record["prior"] is None
     assert all(isinstance(value, int | float | str | None) for value in record.values())
-
-
-def test_torch_gets_its_state_back():
-    before = torch.get_rng_state(), torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
-    with deterministic_torch(1, 2):
-        first = torch.rand(1)
-        assert torch.are_deterministic_algorithms_enabled()
-        assert torch.get_num_threads() == 2
-    with deterministic_torch(1):
-        assert torch.equal(torch.rand(1), first)
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert (torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()) == before[1:]

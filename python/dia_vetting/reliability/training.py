@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import logging
-import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import ScienceError
 from ..seeding import hash63
 from .augmentation import Augmentation, augment
+from .deterministic import deterministic_torch
 from .folds import Split
 from .inputs import NetworkInputs
 from .networks import build_network
@@ -135,36 +134,6 @@ class TrainedNetwork:
     epoch: int
     figures: Figures
     history: list[dict[str, float]]
-
-
-@contextlib.contextmanager
-def deterministic_torch(seed: int, threads: int = 0) -> Iterator[None]:
-    """Give torch a seed, a number of threads and deterministic algorithms, and what it had back afterwards.
-
-    Parameters
-    ----------
-    seed : `int`
-        Seed of torch's generators.
-    threads : `int`, optional
-        Torch threads; 0 leaves the number as it is.
-    """
-    enabled, lenient = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    before = torch.get_num_threads()
-    # Read by cuBLAS when a context is made; without it, its sums are not deterministic.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        # On a graphics card some layers have no deterministic form: better a warning than no network.
-        torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-        torch.set_num_threads(threads or before)
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(enabled, warn_only=lenient)
-            torch.set_num_threads(before)
 
 
 def train_networks(
