@@ -49,7 +49,8 @@ def make_detector(visit, n=300, seed=0, known=True):
     scores = DIA_SOURCE_VETTING.build(
         common
         | {"reliability": score, "reliability_err": score, "ood": score, "fold": np.zeros(n, int)}
-        | {"version": np.full(n, "abc1234"), "reason": np.where(np.isfinite(score), "", "edge")}
+        | {"model": np.full(n, "own"), "version": np.full(n, "abc1234")}
+        | {"reason": np.where(np.isfinite(score), "", "edge")}
     )[rng.permutation(n)]
     dia_sources = DIA_SOURCE_REQUIRED.build(common | flux | {"x": x, "y": y})[rng.permutation(n)]
     truth = make_truth(kind, x, y, flux["psfFlux"]) if known else None

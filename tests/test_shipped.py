@@ -1,7 +1,9 @@
-"""Models that come with the package: named, listed, checked; and any model by name or file."""
+"""Models that come with the package: named, listed, checked and scored with; any model by name or file."""
 
+import logging
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
@@ -9,6 +11,8 @@ from dia_vetting.cli import main
 from dia_vetting.errors import BadInputError
 from dia_vetting.reliability import shipped
 from dia_vetting.reliability.model_dataset import ContentHashError, from_table, to_table
+from dia_vetting.reliability.schemas import DIA_SOURCE_VETTING
+from dia_vetting.reliability.score_reliability import ScoreReliabilityConfig, ScoreReliabilityTask
 from dia_vetting.reliability.shipped import (
     UnknownModelError,
     named,
@@ -16,9 +20,13 @@ from dia_vetting.reliability.shipped import (
     shipped_model,
     shipped_models,
 )
+from lsst.pipe.base import Pipeline
+from lsst.pipe.base.testUtils import lintConnections
 from model_samples import untrained_model
+from reliability_samples import make_cutouts
 
 MAX_BYTES = 3_000_000
+VETTING = Path(__file__).parents[1] / "pipelines" / "_ingredients" / "vetting.yaml"
 
 
 @pytest.fixture
@@ -86,6 +94,51 @@ def test_commands(folder: Path) -> None:
     unknown = CliRunner().invoke(main, ["model-card", "third"])
     assert unknown.exit_code == 1
     assert unknown.output == "Error: model: expected one of first-1, second-1, found 'third'.\n"
+
+
+def shipped_config(name: str) -> ScoreReliabilityConfig:
+    config = ScoreReliabilityConfig()
+    config.modelSource, config.shippedModel = "shipped", name
+    config.validate()
+    return config
+
+
+def test_scores_say_which_shipped_model_gave_them(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cutouts, _, _ = make_cutouts(40, size=21)
+    task = ScoreReliabilityTask(config=shipped_config("second-1"))
+    with caplog.at_level(logging.INFO):
+        vetting = DIA_SOURCE_VETTING.check(task.run(cutouts).vetting)
+    card = shipped_model("second-1").card
+    assert set(vetting["model"]) == {"second-1"}
+    assert set(vetting["version"]) == {card.version}
+    for notes in (vetting.meta, task.metadata):
+        assert notes["model"] == "second-1"
+        assert notes["model_source"] == "shipped"
+        assert notes["model_content_hash"] == card.content_hash
+    assert f"Model second-1 (shipped), version {card.version}, hash {card.content_hash}." in caplog.text
+    assert np.isfinite(vetting["reliability"]).all()
+    from_dataset = ScoreReliabilityTask(config=ScoreReliabilityConfig())
+    same = from_dataset.run(cutouts, to_table(untrained_model())).vetting
+    np.testing.assert_array_equal(same["reliability"], vetting["reliability"])
+    assert set(same["model"]) == {"reliability_model"}
+    assert same.meta["model_source"] == "dataset"
+
+
+def test_a_pipeline_that_scores_with_a_shipped_model_reads_none(folder: Path) -> None:
+    inputs = []
+    for source in ("dataset", "shipped"):
+        pipeline = Pipeline.from_uri(str(VETTING))
+        pipeline.addConfigOverride("scoreReliability", "modelSource", source)
+        pipeline.addConfigOverride("scoreReliability", "shippedModel", "first-1")
+        graph = pipeline.to_graph()
+        inputs.append(set(graph.tasks["scoreReliability"].inputs))
+    assert inputs == [{"cutouts", "model"}, {"cutouts"}]
+    lintConnections(shipped_config("first-1").connections.ConnectionsClass)
+
+
+def test_a_pipeline_cannot_name_a_model_that_is_not_there(folder: Path) -> None:
+    with pytest.raises(UnknownModelError, match="one of first-1, second-1"):
+        shipped_config("third")
 
 
 def test_what_the_package_ships_can_be_read_and_is_small() -> None:

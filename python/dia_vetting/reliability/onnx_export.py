@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -167,11 +168,13 @@ def _strip(proto: Any) -> None:
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Keep torch's exporter from saying that torchvision is absent."""
+    """Keep torch's exporter from saying that torchvision is absent, and that it names axes once."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="# The axis name: ")
+            yield
     finally:
         logger.setLevel(level)

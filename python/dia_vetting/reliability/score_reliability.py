@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import lsst.pipe.base.connectionTypes as cT
 import numpy as np
 from astropy.table import Table
-from lsst.pex.config import RangeField
+from lsst.pex.config import ChoiceField, Field, RangeField
 from lsst.pipe.base import (
     NoWorkFound,
     PipelineTask,
@@ -18,9 +18,12 @@ from lsst.pipe.base import (
 )
 
 from .schemas import DIA_SOURCE_CUTOUT, DIA_SOURCE_VETTING
+from .shipped import DEFAULT_MODEL, check_name, shipped_model
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
+
+    from .model_dataset import ModelCard, ReliabilityModel
 
 _DETECTOR = ("instrument", "visit", "detector")
 _KEPT = ("diaSourceId", "visit", "detector", "band", "ra", "dec", "snr")
@@ -33,8 +36,9 @@ class ScoreReliabilityConnections(
 ):
     """Cutouts of a detector and a model in, a score per DIA source out.
 
-    The model is a regular input, so that one quantum graph can train and score. ``modelName`` is the prefix
-    that `.train_reliability.TrainReliabilityConnections` has.
+    The model is a regular input, so that one quantum graph can train and score; there is none where
+    ``modelSource`` is ``shipped``. ``modelName`` is the prefix that
+    `.train_reliability.TrainReliabilityConnections` has.
     """
 
     cutouts = cT.Input(
@@ -61,10 +65,26 @@ class ScoreReliabilityConnections(
         storageClass="ArrowAstropy",
     )
 
+    def __init__(self, *, config: "ScoreReliabilityConfig") -> None:
+        if config.modelSource == "shipped":
+            del self.model
+
 
 class ScoreReliabilityConfig(PipelineTaskConfig, pipelineConnections=ScoreReliabilityConnections):
     """Configuration of `ScoreReliabilityTask`."""
 
+    modelSource = ChoiceField[str](
+        doc="Where the model comes from.",
+        allowed={
+            "dataset": "The repository: one that was trained or imported there.",
+            "shipped": "This package: the one that shippedModel names.",
+        },
+        default="dataset",
+    )
+    shippedModel = Field[str](
+        doc="Name of the model that comes with this package (dia-vetting shipped-models lists them).",
+        default=DEFAULT_MODEL,
+    )
     prevalence = RangeField[float](
         doc="Fraction of real sources among the DIA sources, for which reliability is a probability; that of "
         "the model's card by default.",
@@ -80,6 +100,11 @@ class ScoreReliabilityConfig(PipelineTaskConfig, pipelineConnections=ScoreReliab
         min=0,
     )
 
+    def validate(self) -> None:  # noqa: D102
+        super().validate()
+        if self.modelSource == "shipped":
+            check_name(self.shippedModel)
+
 
 class ScoreReliabilityTask(PipelineTask):
     """Score DIA sources, out of fold where their sky was trained on (see `.scoring`)."""
@@ -92,15 +117,15 @@ class ScoreReliabilityTask(PipelineTask):
         super().__init__(**kwargs)
         self.vettingSchema = DIA_SOURCE_VETTING.describe()
 
-    def run(self, cutouts: Table, model: "pa.Table") -> Struct:
+    def run(self, cutouts: Table, model: "pa.Table | None" = None) -> Struct:
         """Score.
 
         Parameters
         ----------
         cutouts : `astropy.table.Table`
             In `DIA_SOURCE_CUTOUT`'s schema.
-        model : `pyarrow.Table`
-            In the format of `.model_dataset`.
+        model : `pyarrow.Table`, optional
+            In the format of `.model_dataset`; left out where the shipped one is configured.
 
         Returns
         -------
@@ -122,12 +147,11 @@ class ScoreReliabilityTask(PipelineTask):
         DIA_SOURCE_CUTOUT.check(cutouts, names.cutoutType)
         if not len(cutouts):
             raise NoWorkFound(f"{names.cutoutType}: there is no DIA source to score.")
-        from .model_dataset import from_table
+        from .deterministic import deterministic_torch
         from .scoring import load_networks, score_cutouts
-        from .training import deterministic_torch
 
-        source = f"{names.modelName}reliability_model"
-        trained = from_table(model, source)
+        source, trained = self._model(model)
+        meta = self._tell(source, trained.card)
         with deterministic_torch(trained.card.seed, self.config.threads):
             networks = load_networks(trained, source)
             scores = score_cutouts(trained, cutouts, networks, names.cutoutType, self.config.prevalence)
@@ -138,11 +162,34 @@ class ScoreReliabilityTask(PipelineTask):
             "reliability_err": scores.reliability_err,
             "ood": scores.ood,
             "fold": scores.fold,
+            "model": np.full(len(cutouts), source),
             "version": np.full(len(cutouts), trained.card.version),
             "reason": scores.reason,
         }
-        meta = {"model_content_hash": trained.card.content_hash, "architecture": trained.card.architecture}
         return Struct(vetting=DIA_SOURCE_VETTING.build(kept | own, meta))
+
+    def _model(self, table: "pa.Table | None") -> "tuple[str, ReliabilityModel]":
+        """Return the configured model and what it is called."""
+        from .model_dataset import from_table
+
+        if self.config.modelSource == "shipped":
+            return self.config.shippedModel, shipped_model(self.config.shippedModel)
+        source = f"{self.config.connections.modelName}reliability_model"
+        return source, from_table(table, source)
+
+    def _tell(self, name: str, card: "ModelCard") -> dict[str, str]:
+        """Say which model scores, in the log and in the task metadata, and return it for the table."""
+        notes = {
+            "model": name,
+            "model_source": str(self.config.modelSource),
+            "model_version": card.version,
+            "model_content_hash": card.content_hash,
+            "architecture": card.architecture,
+        }
+        for key, value in notes.items():
+            self.metadata[key] = value
+        self.log.info("Model %s (%s), version %s, hash %s.", *list(notes.values())[:4])
+        return notes
 
     def _count(self, reason: np.ndarray[tuple[int], np.dtype[np.str_]]) -> None:
         counts = Counter(str(text) or "scored" for text in reason)

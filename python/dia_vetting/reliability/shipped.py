@@ -16,6 +16,7 @@ from .model_dataset import ReliabilityModel, from_table
 __all__ = [
     "DEFAULT_MODEL",
     "UnknownModelError",
+    "check_name",
     "models_folder",
     "named",
     "open_model",
@@ -44,6 +45,13 @@ def shipped_models() -> list[str]:
     return sorted(
         file.name.removesuffix(_SUFFIX) for file in models_folder().iterdir() if file.name.endswith(_SUFFIX)
     )
+
+
+def check_name(name: str) -> None:
+    """Raise `UnknownModelError`, which lists those there are, unless a shipped model has this name."""
+    known = shipped_models()
+    if name not in known:
+        raise UnknownModelError("model", f"one of {', '.join(known) or 'none that are shipped'}", repr(name))
 
 
 def shipped_model(name: str = DEFAULT_MODEL) -> ReliabilityModel:
@@ -149,8 +157,6 @@ def _is_file(reference: str | Path) -> bool:
 
 
 def _shipped_table(name: str) -> pa.Table:
-    known = shipped_models()
-    if name not in known:
-        raise UnknownModelError("model", f"one of {', '.join(known) or 'none that are shipped'}", repr(name))
+    check_name(name)
     with (models_folder() / f"{name}{_SUFFIX}").open("rb") as file:
         return pq.read_table(file, use_threads=False)
