@@ -35,10 +35,14 @@ class _Block(nn.Module):
         self.shortcut = nn.Identity() if same else DihedralConv(n_in, n_out, kernel_size=1, stride=stride)
 
     def forward(self, maps: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
-        scale, shift = self.steer(embedding)[:, :, None, None].chunk(2, dim=1)
-        inner = self.first(maps) * (1 + scale).repeat(1, N_ORIENTATIONS, 1, 1)
-        inner = torch.relu(inner + shift.repeat(1, N_ORIENTATIONS, 1, 1))
-        return torch.relu(self.second(inner) + self.shortcut(maps))
+        scale, shift = self.steer(embedding).chunk(2, dim=1)
+        inner = torch.addcmul(_for_maps(shift), self.first(maps), 1 + _for_maps(scale))
+        return torch.relu_(self.second(torch.relu_(inner)) + self.shortcut(maps))
+
+
+def _for_maps(values: torch.Tensor) -> torch.Tensor:
+    """Return values of each field, (N, n_fields), in the shape of maps, alike in all orientations."""
+    return values.repeat(1, N_ORIENTATIONS)[:, :, None, None]
 
 
 class DihedralResNet(TripletNetwork):
@@ -72,7 +76,7 @@ class DihedralResNet(TripletNetwork):
 
     def features(self, stamps: torch.Tensor, metadata: torch.Tensor) -> torch.Tensor:
         """Return the hidden layer of the head."""
-        maps = torch.relu(self.down(torch.relu(self.stem(stamps))))
+        maps = torch.relu_(self.down(torch.relu_(self.stem(stamps))))
         embedding = torch.tanh(self.embedding(metadata * self.used))
         for block in self.blocks:
             maps = block(maps, embedding)

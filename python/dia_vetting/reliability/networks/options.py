@@ -163,7 +163,7 @@ class DihedralResNetOptions(NetworkOptions):
     """
 
     dropout: float = 0.2
-    stem: int = 2
+    stem: int = 1
     width: int = 4
     depth: int = dataclasses.field(default=0, metadata={"range": (0, 16)})
     hidden: int = 32
