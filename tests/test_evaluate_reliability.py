@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,12 +9,14 @@ from dia_vetting.errors import TableSchemaError
 from dia_vetting.injection.schemas import TRANSIENT_TRUTH
 from dia_vetting.reliability.evaluate_reliability import EvaluateReliabilityTask
 from dia_vetting.reliability.evaluation import COMPARISONS, SELECTIONS, EvaluationSettings, evaluate
+from dia_vetting.reliability.evaluation_calibration import CALIBRATED_SUBSETS
 from dia_vetting.reliability.evaluation_hosts import add_hosts
 from dia_vetting.reliability.evaluation_rows import join_rows
 from dia_vetting.reliability.examples import choose_examples, gather_examples
 from dia_vetting.reliability.ids import MissingIdError, positions_of
 from dia_vetting.reliability.model_dataset import ModelCard, ReliabilityModel, to_table
 from dia_vetting.reliability.schemas import RELIABILITY_CURVE, RELIABILITY_TRUTH
+from dia_vetting.reliability.subsets import PAIRS, SUBSETS
 from dia_vetting.tables import stack_tables
 from evaluation_samples import make_detector, make_transients
 from lsst.daf.butler import Config, DatasetType
@@ -23,6 +26,9 @@ from lsst.pipe.base.testUtils import makeQuantum, runTestQuantum
 
 VISITS = (1, 2, 3)
 THRESHOLDS = {"fixed": 0.5, "model": 0.7}
+SETTINGS = EvaluationSettings(
+    THRESHOLDS, replicates=100, score_prevalence=0.2, training_prior=(0.05, 0.03, 0.08)
+)
 
 
 def make_task(**config):
@@ -43,7 +49,7 @@ def rows():
 
 @pytest.fixture(scope="module")
 def evaluated(rows):
-    return evaluate(rows, EvaluationSettings(THRESHOLDS, replicates=100))
+    return evaluate(rows, SETTINGS)
 
 
 def test_rows_join_by_id_whatever_the_order(rows):
@@ -124,7 +130,7 @@ def test_curves(evaluated):
     curves = RELIABILITY_CURVE.check(evaluated[1])
     both, hosts = {"snr", "magnitude"}, {"surface_brightness", "offset", "offset_radii"}
     binned = {f"completeness_{q}" for q in both | hosts} | {f"purity_{q}" for q in both}
-    assert set(curves["curve"]) == {"roc", "precision_recall"} | binned
+    assert set(curves["curve"]) == {"roc", "precision_recall", "calibration"} | binned
     mine = (curves["comparison"] == "real_vs_artefact") & (curves["subset"] == "snr6")
     roc = curves[(curves["curve"] == "roc") & mine]
     assert (np.diff(roc["x"]) > 0).all()
@@ -133,6 +139,63 @@ def test_curves(evaluated):
     assert set(snr["threshold"]) == {0.5, 0.7}
     defined = np.isfinite(snr["y"])
     assert ((snr["y_low"] <= snr["y"]) & (snr["y"] <= snr["y_high"]))[defined].all()
+
+
+def test_rates_at_a_false_positive_rate(rows, evaluated):
+    figures = evaluated[0]["comparisons"]["real_vs_artefact"]["all"]
+    for rate in (0.001, 0.0015, 0.01, 0.05):
+        tpr, fnr = figures[f"tpr_at_fpr_{rate}"], figures[f"fnr_at_fpr_{rate}"]
+        np.testing.assert_allclose([tpr["value"], tpr["low"]], [1 - fnr["value"], 1 - fnr["high"]])
+        score, artefact = np.asarray(rows["reliability"]), np.asarray(rows["truth_class"]) == "artefact"
+        member = np.isfinite(score) & (rows["state"] != "masked")
+        called = score >= figures[f"threshold_at_fpr_{rate}"]
+        assert called[member & artefact].mean() <= rate
+        assert called[member & ~artefact].mean() <= tpr["value"] + 1e-9
+
+
+def test_only_figures_that_say_so_are_at_another_prevalence(evaluated):
+    figures = evaluated[0]["comparisons"]["real_vs_artefact"]["snr6"]
+    at = figures["at_threshold"]["fixed"]
+    cell = at["confusion"]
+    tpr, fpr = cell["tp"] / (cell["tp"] + cell["fn"]), cell["fp"] / (cell["fp"] + cell["tn"])
+    np.testing.assert_allclose(at["precision"]["value"], cell["tp"] / (cell["tp"] + cell["fp"]))
+    stated = at["purity_at_prevalence_0.03"]
+    np.testing.assert_allclose(stated["value"], 0.03 * tpr / (0.03 * tpr + 0.97 * fpr))
+    headline = evaluated[0]["headline"]["real_vs_artefact"]
+    assert headline["purity_at_prevalence_0.03_snr6_fixed"] == stated
+    found = figures["completeness_at_purity_0.95_at_prevalence_0.03"]["value"]
+    assert found < figures["completeness_at_purity_0.95"]["value"]
+
+
+def test_subsets_and_pairs_of_every_comparison(rows, evaluated):
+    for comparison in evaluated[0]["comparisons"].values():
+        assert set(comparison["subsets"]) == set(SUBSETS)
+        assert set(comparison["pairs"]) == set(PAIRS)
+    injected = evaluated[0]["comparisons"]["injected_vs_unlabelled"]
+    scored = np.isfinite(rows["reliability"]) & (rows["state"] == "injected")
+    negative = scored & (np.asarray(rows["psfFlux"]) < 0)
+    assert injected["subsets"]["negative_flux"]["n_positive"] == negative.sum()
+    pair = injected["pairs"]["negative_flux"]["fixed"]["completeness"]
+    assert pair["n_part"] + pair["n_rest"] == scored.sum()
+    assert pair["difference"]["value"] < 0
+
+
+def test_prior_stands_beside_the_truth(rows, evaluated):
+    prior = evaluated[0]["prior"]
+    unlabelled = np.isfinite(rows["reliability"]) & (rows["state"] == "unlabelled")
+    hidden = np.asarray(rows["truth_class"])[unlabelled] == "hidden"
+    np.testing.assert_allclose(prior["truth"]["value"], hidden.mean())
+    assert prior["estimated"]["low"] < hidden.mean() < prior["estimated"]["high"]
+    assert prior["of_training"] == {"value": 0.05, "low": 0.03, "high": 0.08}
+    assert {"all", "snr6", "snr_8_to_15", "negative_flux"} < set(evaluated[0]["contamination"])
+
+
+def test_calibration_needs_the_prevalence_of_the_scores(rows, evaluated):
+    for name, comparison in evaluated[0]["comparisons"].items():
+        assert set(comparison["calibration"]) == set(CALIBRATED_SUBSETS), name
+    metrics, curves = evaluate(rows, dataclasses.replace(SETTINGS, score_prevalence=None))
+    assert metrics["comparisons"]["real_vs_artefact"]["calibration"] == {}
+    assert "calibration" not in set(curves["curve"])
 
 
 def test_hosts_bin_only_injections_that_have_one(rows, evaluated):
@@ -152,9 +215,9 @@ def test_hosts_bin_only_injections_that_have_one(rows, evaluated):
 
 
 def test_same_seed_same_figures(rows, evaluated):
-    again = evaluate(rows, EvaluationSettings(THRESHOLDS, replicates=100))
+    again = evaluate(rows, SETTINGS)
     assert repr(again[0]) == repr(evaluated[0])
-    other = evaluate(rows, EvaluationSettings(THRESHOLDS, replicates=100, seed=1))
+    other = evaluate(rows, dataclasses.replace(SETTINGS, seed=1))
     assert repr(other[0]["headline"]) != repr(evaluated[0]["headline"])
 
 
@@ -176,6 +239,8 @@ def test_run_without_truth():
     task = make_task(doTruth=False, doModelThreshold=False)
     result = task.run([make_detector(visit, known=False) for visit in VISITS], {"fixed": 0.5})
     assert set(result.metrics["comparisons"]) == {"injected_vs_unlabelled"}
+    assert set(result.metrics["prior"]) == {"estimated"}
+    assert "truth" not in result.metrics["contamination"]["all"]["at_threshold"]["fixed"]["purity"]
     assert not hasattr(result, "truth")
     assert "truth_class" not in result.metrics["counts"]
 
@@ -200,9 +265,22 @@ def test_connections_follow_the_configuration():
     config = EvaluateReliabilityTask.ConfigClass()
     config.doTruth = config.doModelThreshold = False
     connections = config.connections.ConnectionsClass(config=config)
+    assert connections.transients.minimum == 0
     names = set(connections.inputs) | set(connections.outputs) | set(connections.initOutputs)
     assert not [name for name in names if "ruth" in name]
     assert connections.inputs == {"labels", "scores", "cutouts", "transients"}
+    config.doHosts = False
+    connections = config.connections.ConnectionsClass(config=config)
+    assert connections.inputs == {"labels", "scores", "cutouts"}
+    assert "hostPlot" not in connections.outputs
+
+
+def test_thresholds_of_the_card_follow_the_prevalence_of_the_scores():
+    card = SimpleNamespace(thresholds={"fpr_0.01": 0.5}, prevalence=0.5)
+    assert make_task()._thresholds(card) == {"fixed": 0.5, "fpr_0.01": 0.5}
+    moved = make_task(scorePrevalence=0.1)._thresholds(card)
+    assert moved["fixed"] == 0.5
+    np.testing.assert_allclose(moved["fpr_0.01"], 0.1)
 
 
 def make_model():
@@ -285,6 +363,19 @@ def test_in_a_butler(tmp_path):
     hosted = np.isfinite(truth["host_surface_brightness"])
     assert 50 < hosted.sum() < (truth["injection_id"] != 0).sum()
     assert (np.asarray(truth["psfFlux"]) < 0).any()
-    for plot in ("confusion", "score_histogram", "roc_pr", "snr", "triplets"):
+    assert metrics["prior"]["of_training"]["value"] == 0.07
+    assert metrics["score_prevalence"] == 0.03
+    for plot in (
+        "confusion",
+        "score_histogram",
+        "roc_pr",
+        "snr",
+        "magnitude",
+        "host",
+        "calibration",
+        "contamination",
+        "subset",
+        "triplets",
+    ):
         path = butler.getURI(f"reliability_{plot}_plot", instrument).ospath
         assert open(path, "rb").read(8) == b"\x89PNG\r\n\x1a\n"

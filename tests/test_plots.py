@@ -3,16 +3,16 @@ import io
 import numpy as np
 import pytest
 from dia_vetting.reliability.evaluation import EvaluationSettings, evaluate
+from dia_vetting.reliability.evaluation_hosts import add_hosts
 from dia_vetting.reliability.evaluation_rows import join_rows
 from dia_vetting.reliability.examples import Example
-from dia_vetting.reliability.plots_curves import (
-    confusion_figure,
-    roc_pr_figure,
-    score_histogram_figure,
-    snr_figure,
-)
+from dia_vetting.reliability.plots_binned import host_figure, magnitude_figure, snr_figure
+from dia_vetting.reliability.plots_calibration import calibration_figure
+from dia_vetting.reliability.plots_contamination import contamination_figure
+from dia_vetting.reliability.plots_curves import confusion_figure, roc_pr_figure, score_histogram_figure
+from dia_vetting.reliability.plots_subsets import subset_figure
 from dia_vetting.reliability.plots_triplets import triplets_figure
-from evaluation_samples import make_detector
+from evaluation_samples import make_detector, make_transients
 from matplotlib.colors import to_rgba
 
 THRESHOLDS = {"fixed": 0.5}
@@ -21,7 +21,8 @@ THRESHOLDS = {"fixed": 0.5}
 @pytest.fixture(scope="module", params=[True, False], ids=["truth", "no truth"])
 def evaluated(request):
     rows = join_rows(make_detector(1, known=request.param))
-    return rows, *evaluate(rows, EvaluationSettings(THRESHOLDS, replicates=100))
+    add_hosts(rows, make_transients(1))
+    return rows, *evaluate(rows, EvaluationSettings(THRESHOLDS, replicates=100, score_prevalence=0.2))
 
 
 def rendered(figure):
@@ -63,8 +64,10 @@ def test_histogram_holds_every_scored_source_once(evaluated):
 def test_curves_carry_bands_and_areas(evaluated):
     _, metrics, curves = evaluated
     figure = roc_pr_figure(curves, metrics)
-    roc, precision_recall = figure.axes
+    roc, precision_recall, _, required = figure.axes
     assert len(roc.collections) == len(metrics["comparisons"])
+    (star,) = (line for line in required.lines if line.get_marker() == "*")
+    assert (list(star.get_xdata()), list(star.get_ydata())) == ([0.90], [0.95])
     auc = metrics["comparisons"]["injected_vs_unlabelled"]["all"]["auc"]["value"]
     assert any(f"{auc:.4f}" in text.get_text() for text in roc.get_legend().get_texts())
     assert "purity" in precision_recall.get_ylabel()
@@ -78,6 +81,71 @@ def test_snr_points_are_the_table(evaluated):
     kept = kept[np.isfinite(kept["y"])]
     np.testing.assert_allclose(figure.axes[1].containers[0].lines[0].get_ydata(), kept["y"])
     assert len(figure.axes[1].containers) == len(metrics["comparisons"])
+    assert rendered(figure)
+
+
+def test_star_of_the_roc_curve_is_the_requirement_at_that_prevalence(evaluated):
+    _, metrics, curves = evaluated
+    stars = [line for line in roc_pr_figure(curves, metrics).axes[2].lines if line.get_marker() == "*"]
+    assert len(stars) == len(metrics["comparisons"])
+    for star, comparison in zip(stars, metrics["comparisons"].values(), strict=True):
+        n_positive, n_negative = comparison["snr6"]["n_positive"], comparison["snr6"]["n_negative"]
+        hits, false = 0.9 * n_positive, star.get_xdata()[0] * n_negative
+        np.testing.assert_allclose(hits / (hits + false), 0.95)
+
+
+def test_magnitude_and_host_figures_hold_the_table(evaluated):
+    _, _, curves = evaluated
+    figure = magnitude_figure(curves, 0.5)
+    assert "magnitude" in figure.axes[0].get_xlabel()
+    assert rendered(figure)
+    figure = host_figure(curves, THRESHOLDS)
+    for axis, quantity in zip(figure.axes, ("surface_brightness", "offset", "offset_radii"), strict=True):
+        kept = curves[(curves["curve"] == f"completeness_{quantity}") & (curves["n"] > 0)]
+        assert len(kept) > 2
+        (points,) = axis.containers
+        np.testing.assert_allclose(points.lines[0].get_ydata(), kept["y"])
+        assert axis.get_xlabel()
+    assert rendered(figure)
+
+
+def test_no_host_is_said(evaluated):
+    _, _, curves = evaluated
+    figure = host_figure(curves[curves["curve"] == "roc"], THRESHOLDS)
+    assert texts(figure) == ["no source in any bin"] * 3
+    assert rendered(figure)
+
+
+def test_reliability_diagram(evaluated):
+    _, metrics, curves = evaluated
+    figure = calibration_figure(curves, metrics)
+    diagram = figure.axes[0]
+    assert len(diagram.containers) == len(metrics["comparisons"])
+    kept = curves[(curves["curve"] == "calibration") & (curves["subset"] == "all")]
+    kept = kept[(kept["comparison"] == "injected_vs_unlabelled") & (kept["n"] > 0)]
+    np.testing.assert_allclose(diagram.containers[0].lines[0].get_xdata(), kept["x"])
+    np.testing.assert_allclose(diagram.containers[0].lines[0].get_ydata(), kept["y"])
+    assert len(figure.axes[2].containers) == 2  # signs of the flux
+    assert rendered(figure)
+    unknown = calibration_figure(curves[curves["curve"] == "roc"], metrics)
+    assert all("not known" in text for text in texts(unknown))
+    assert len(texts(unknown)) == 3
+
+
+def test_subset_and_contamination_figures(evaluated):
+    _, metrics, _ = evaluated
+    figure = subset_figure(metrics)
+    injected = metrics["comparisons"]["injected_vs_unlabelled"]
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert f"negative flux ({injected['subsets']['negative_flux']['n_positive']})" in names
+    assert len(figure.axes[0].containers) == min(len(metrics["comparisons"]), 3)
+    assert rendered(figure)
+    figure = contamination_figure(metrics)
+    shown = figure.axes[1].containers[0].lines[0].get_xdata()
+    by_label = metrics["contamination"]["all"]["at_threshold"]["fixed"]["false_positive_rate"]["labels"]
+    np.testing.assert_allclose(shown[0], by_label["value"])
+    known = "real_vs_artefact" in metrics["comparisons"]
+    assert len(figure.axes[2].containers) == 2 + known
     assert rendered(figure)
 
 

@@ -7,9 +7,8 @@ __all__ = [
 ]
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lsst.pipe.base.connectionTypes as cT
 from astropy.table import Table
 from lsst.daf.butler import DeferredDatasetHandle
 from lsst.pex.config import Field, RangeField
@@ -17,7 +16,6 @@ from lsst.pipe.base import (
     NoWorkFound,
     PipelineTask,
     PipelineTaskConfig,
-    PipelineTaskConnections,
     QuantumContext,
     Struct,
 )
@@ -26,171 +24,16 @@ from ..embedded.schemas import SIM_TRUTH_OBJECT
 from ..injection.schemas import TRANSIENT_TRUTH
 from ..tables import stack_tables
 from .evaluation import EvaluationSettings, evaluate
+from .evaluation_calibration import change_prevalence
+from .evaluation_connections import EvaluateReliabilityConnections
 from .evaluation_hosts import add_hosts
 from .evaluation_rows import CutoutReader, DetectorInputs, join_rows, usable
 from .examples import choose_examples, gather_examples
 from .schemas import RELIABILITY_CURVE, RELIABILITY_TRUTH
 from .truth_matching import Truth
 
-_DETECTOR = ("instrument", "visit", "detector")
-_TRUTH_CONNECTIONS = (
-    "diaSources",
-    "truthSources",
-    "truthArtefacts",
-    "truthObjects",
-    "truth",
-    "truthSchema",
-)
-
-
-class EvaluateReliabilityConnections(
-    PipelineTaskConnections,
-    dimensions=("instrument",),
-    defaultTemplates={
-        "cutoutType": "dia_source_cutout",
-        "labelType": "dia_source_label",
-        "diaSourceType": "dia_source_detector",
-        "transientType": "transient_truth",
-        "modelName": "",
-    },
-):
-    """Labels and scores of all detectors in, with the truth if there is any; metrics, curves and plots out.
-
-    ``modelName`` is the prefix of the model's datasets, as in trainReliability and scoreReliability.
-    """
-
-    labels = cT.Input(
-        doc="State of every DIA source.",
-        name="{labelType}",
-        storageClass="ArrowAstropy",
-        dimensions=_DETECTOR,
-        multiple=True,
-    )
-    scores = cT.Input(
-        doc="Score of every DIA source, out of fold.",
-        name="{modelName}dia_source_vetting",
-        storageClass="ArrowAstropy",
-        dimensions=_DETECTOR,
-        multiple=True,
-    )
-    cutouts = cT.Input(
-        doc="Fluxes and valid fractions; the stamps are read for the examples that are drawn only.",
-        name="{cutoutType}",
-        storageClass="ArrowAstropy",
-        dimensions=_DETECTOR,
-        multiple=True,
-        deferLoad=True,
-    )
-    model = cT.Input(
-        doc="Model, for the threshold in its card.",
-        name="{modelName}reliability_model",
-        storageClass="ArrowTable",
-        dimensions=("instrument",),
-    )
-    diaSources = cT.Input(
-        doc="DIA sources: where they are on the detector.",
-        name="{diaSourceType}",
-        storageClass="ArrowAstropy",
-        dimensions=_DETECTOR,
-        multiple=True,
-    )
-    truthSources = cT.Input(
-        doc="True hidden, variable and moving sources of a simulation.",
-        name="sim_truth_source",
-        storageClass="ArrowAstropy",
-        dimensions=_DETECTOR,
-        multiple=True,
-        deferGraphConstraint=True,
-    )
-    truthArtefacts = cT.Input(
-        doc="True defects of a simulation.",
-        name="sim_truth_artefact",
-        storageClass="ArrowAstropy",
-        dimensions=_DETECTOR,
-        multiple=True,
-        deferGraphConstraint=True,
-    )
-    truthObjects = cT.Input(
-        doc="True static stars and galaxies of a simulation.",
-        name="sim_truth_object",
-        storageClass="ArrowAstropy",
-        dimensions=("skymap", "tract"),
-        multiple=True,
-    )
-    transients = cT.Input(
-        doc="Injected transients: where on their hosts they are. Injections made by other means have none.",
-        name="{transientType}",
-        storageClass="ArrowAstropy",
-        dimensions=("instrument", "skymap", "tract"),
-        multiple=True,
-        minimum=0,
-    )
-    metrics = cT.Output(
-        doc="Figures with their intervals.",
-        name="{modelName}reliability_metrics",
-        storageClass="StructuredDataDict",
-        dimensions=("instrument",),
-    )
-    curves = cT.Output(
-        doc="ROC, precision-recall, and completeness and purity against SNR and others, in long form.",
-        name="{modelName}reliability_curve",
-        storageClass="ArrowAstropy",
-        dimensions=("instrument",),
-    )
-    truth = cT.Output(
-        doc="What every DIA source really is, with its score.",
-        name="{modelName}reliability_truth",
-        storageClass="ArrowAstropy",
-        dimensions=("instrument",),
-    )
-    confusionPlot = cT.Output(
-        doc="Confusion matrices at the thresholds.",
-        name="{modelName}reliability_confusion_plot",
-        storageClass="Plot",
-        dimensions=("instrument",),
-    )
-    scoreHistogramPlot = cT.Output(
-        doc="Scores of injected and of unlabelled sources.",
-        name="{modelName}reliability_score_histogram_plot",
-        storageClass="Plot",
-        dimensions=("instrument",),
-    )
-    rocPrPlot = cT.Output(
-        doc="ROC and precision-recall curves.",
-        name="{modelName}reliability_roc_pr_plot",
-        storageClass="Plot",
-        dimensions=("instrument",),
-    )
-    snrPlot = cT.Output(
-        doc="Completeness and purity against SNR.",
-        name="{modelName}reliability_snr_plot",
-        storageClass="Plot",
-        dimensions=("instrument",),
-    )
-    tripletsPlot = cT.Output(
-        doc="Stamps with the highest and the lowest scores.",
-        name="{modelName}reliability_triplets_plot",
-        storageClass="Plot",
-        dimensions=("instrument",),
-    )
-    curveSchema = cT.InitOutput(
-        doc="Columns of the curves.", name="{modelName}reliability_curve_schema", storageClass="ArrowAstropy"
-    )
-    truthSchema = cT.InitOutput(
-        doc="Columns of the truth table.",
-        name="{modelName}reliability_truth_schema",
-        storageClass="ArrowAstropy",
-    )
-
-    def __init__(self, *, config: "EvaluateReliabilityConfig | None" = None) -> None:
-        super().__init__(config=config)
-        if config is not None and not config.doTruth:
-            for name in _TRUTH_CONNECTIONS:
-                delattr(self, name)
-        if config is not None and not config.doModelThreshold:
-            del self.model
-        if config is not None and not config.doHosts:
-            del self.transients
+if TYPE_CHECKING:
+    from .model_dataset import ModelCard
 
 
 class EvaluateReliabilityConfig(PipelineTaskConfig, pipelineConnections=EvaluateReliabilityConnections):
@@ -200,7 +43,9 @@ class EvaluateReliabilityConfig(PipelineTaskConfig, pipelineConnections=Evaluate
         doc="Evaluate against the truth of a simulation too. Real data have none.", default=True
     )
     doModelThreshold = Field[bool](
-        doc="Evaluate at the thresholds in the model's card too, not only at ``threshold``.", default=True
+        doc="Evaluate at the thresholds in the model's card too, not only at ``threshold``; take from it the "
+        "prevalence at which the scores are probabilities.",
+        default=True,
     )
     doHosts = Field[bool](
         doc="Evaluate against the hosts of the injected transients too, as far as they are known.",
@@ -216,6 +61,16 @@ class EvaluateReliabilityConfig(PipelineTaskConfig, pipelineConnections=Evaluate
         doc="Fraction of real sources of the figures that say so in their name (purity_at_prevalence_...); "
         "all other figures are those of the sample as it stands.",
         default=0.03,
+        min=0.0,
+        max=1.0,
+        inclusiveMin=False,
+        inclusiveMax=False,
+    )
+    scorePrevalence = RangeField[float](
+        doc="Fraction of real sources at which the scores are probabilities, if scoreReliability was given "
+        "another one than the model's card has. Without either, calibration is not measured.",
+        default=None,
+        optional=True,
         min=0.0,
         max=1.0,
         inclusiveMin=False,
@@ -254,9 +109,16 @@ class EvaluateReliabilityTask(PipelineTask):
         detectors = [
             _inputs(key, {name: of_name[key] for name, of_name in tables.items()}, objects) for key in known
         ]
-        model = butlerQC.get(inputRefs.model) if self.config.doModelThreshold else None
+        card = self._card(butlerQC, inputRefs)
         transients = self._transients(butlerQC, inputRefs)
-        butlerQC.put(self.run(detectors, self._thresholds(model), transients), outputRefs)
+        outputs = self.run(
+            detectors,
+            self._thresholds(card),
+            transients,
+            self._score_prevalence(card),
+            None if card is None else card.prior,
+        )
+        butlerQC.put(outputs, outputRefs)
 
     def _detector_inputs(self) -> tuple[str, ...]:
         truth = ("diaSources", "truthSources", "truthArtefacts") if self.config.doTruth else ()
@@ -275,13 +137,29 @@ class EvaluateReliabilityTask(PipelineTask):
         tables = [TRANSIENT_TRUTH.check(table, name) for table in butlerQC.get(inputRefs.transients)]
         return stack_tables(tables, TRANSIENT_TRUTH)
 
-    def _thresholds(self, model: Any) -> dict[str, float]:
-        thresholds = {"fixed": float(self.config.threshold)}
-        if model is not None:
-            from .model_dataset import from_table
+    def _card(self, butlerQC: QuantumContext, inputRefs: Any) -> "ModelCard | None":
+        if not self.config.doModelThreshold:
+            return None
+        from .model_dataset import from_table
 
-            card = from_table(model, f"{self.config.connections.modelName}reliability_model").card
-            thresholds |= {name: float(value) for name, value in card.thresholds.items()}
+        name = f"{self.config.connections.modelName}reliability_model"
+        return from_table(butlerQC.get(inputRefs.model), name).card
+
+    def _score_prevalence(self, card: "ModelCard | None") -> float | None:
+        if self.config.scorePrevalence is not None or card is None:
+            return self.config.scorePrevalence
+        return card.prevalence
+
+    def _thresholds(self, card: "ModelCard | None") -> dict[str, float]:
+        """Return the fixed threshold and those of the card, which are scores at the card's prevalence."""
+        thresholds = {"fixed": float(self.config.threshold)}
+        if card is not None:
+            asked = self._score_prevalence(card) or card.prevalence
+            for name, value in card.thresholds.items():
+                moved = (
+                    value if asked == card.prevalence else change_prevalence(value, card.prevalence, asked)
+                )
+                thresholds[name] = float(moved)
         return thresholds
 
     def run(
@@ -289,6 +167,8 @@ class EvaluateReliabilityTask(PipelineTask):
         detectors: Sequence[DetectorInputs],
         thresholds: Mapping[str, float],
         transients: Table | None = None,
+        score_prevalence: float | None = None,
+        training_prior: tuple[float, float, float] | None = None,
     ) -> Struct:
         """Evaluate.
 
@@ -300,6 +180,10 @@ class EvaluateReliabilityTask(PipelineTask):
             Scores from which on a source is called real, by name; the first is drawn.
         transients : `astropy.table.Table`, optional
             `TRANSIENT_TRUTH` of the injections.
+        score_prevalence : `float`, optional
+            Fraction of real sources at which the scores are probabilities.
+        training_prior : `tuple` of three `float`, optional
+            Fraction of real sources among the unlabelled of the training, and the ends of its interval.
 
         Returns
         -------
@@ -313,7 +197,14 @@ class EvaluateReliabilityTask(PipelineTask):
         TableSchemaError
             If a table lacks a column, or it has another unit.
         """
-        from . import plots_curves, plots_triplets
+        from . import (
+            plots_binned,
+            plots_calibration,
+            plots_contamination,
+            plots_curves,
+            plots_subsets,
+            plots_triplets,
+        )
 
         rows = stack_tables([join_rows(d) for d in detectors], RELIABILITY_TRUTH)
         if not usable(rows).any():
@@ -327,21 +218,30 @@ class EvaluateReliabilityTask(PipelineTask):
             self.config.replicates,
             self.config.seed,
             self.config.prevalence,
+            score_prevalence,
+            training_prior,
         )
         metrics, curves = evaluate(rows, settings)
         self._report(metrics)
         examples = gather_examples(
             choose_examples(rows, self.config.examples), {(d.visit, d.detector): d.cutouts for d in detectors}
         )
+        first = next(iter(thresholds.values()))
         outputs = {
             "metrics": metrics,
             "curves": curves,
             "confusionPlot": plots_curves.confusion_figure(metrics),
             "scoreHistogramPlot": plots_curves.score_histogram_figure(rows, thresholds),
             "rocPrPlot": plots_curves.roc_pr_figure(curves, metrics),
-            "snrPlot": plots_curves.snr_figure(curves, next(iter(thresholds.values()))),
+            "snrPlot": plots_binned.snr_figure(curves, first),
+            "magnitudePlot": plots_binned.magnitude_figure(curves, first),
+            "calibrationPlot": plots_calibration.calibration_figure(curves, metrics),
+            "contaminationPlot": plots_contamination.contamination_figure(metrics),
+            "subsetPlot": plots_subsets.subset_figure(metrics),
             "tripletsPlot": plots_triplets.triplets_figure(examples),
         }
+        if self.config.doHosts:
+            outputs["hostPlot"] = plots_binned.host_figure(curves, thresholds)
         if self.config.doTruth:
             outputs["truth"] = RELIABILITY_TRUTH.build(
                 {name: rows[name] for name in RELIABILITY_TRUTH.names()}

@@ -14,13 +14,21 @@ from ..seeding import generator
 from ..skycells import sky_cell
 from .bootstrap import Estimate, wilson_interval
 from .curves import CurveSummary, summarise_curves, threshold_at_fpr
+from .evaluation_calibration import (
+    CALIBRATED_SUBSETS,
+    Predictions,
+    calibrate,
+    change_prevalence,
+    probability_injected,
+)
+from .evaluation_contamination import contamination_figures
 from .evaluation_curves import HOST_BINS, binned_table, difference_magnitude, roc_pr_table
 from .evaluation_rows import usable
 from .labels import State
 from .metrics import Sample, confusion_counts, threshold_rates
 from .schemas import RELIABILITY_CURVE
 from .stated_prevalence import purity_at_prevalence_estimate
-from .subsets import pair_figures, subset_figures, subset_masks
+from .subsets import COMPLETENESS_ONLY, pair_figures, subset_figures, subset_masks
 from .truth_matching import REAL, TRANSIENT
 
 __all__ = ["COMPARISONS", "SELECTIONS", "EvaluationSettings", "count_rows", "evaluate"]
@@ -60,6 +68,11 @@ class EvaluationSettings:
         Seed of the bootstrap.
     prevalence : `float`
         Fraction of real sources of the figures that say so in their name; all others are those of the sample.
+    score_prevalence : `float` or `None`
+        Fraction of real sources at which the scores are probabilities; `None` if it is not known, and then
+        calibration is not measured.
+    training_prior : `tuple` of three `float`, or `None`
+        Fraction of real sources among the unlabelled of the training, and the ends of its interval.
     """
 
     thresholds: Mapping[str, float]
@@ -67,6 +80,8 @@ class EvaluationSettings:
     replicates: int = 500
     seed: int = 0
     prevalence: float = 0.03
+    score_prevalence: float | None = None
+    training_prior: tuple[float, float, float] | None = None
 
     @property
     def stated(self) -> str:
@@ -101,12 +116,14 @@ def evaluate(rows: Table, settings: EvaluationSettings) -> tuple[dict[str, Any],
     Returns
     -------
     metrics : `dict`
-        Plain Python numbers: settings, ``counts``, ``comparisons`` and ``headline``.
+        Plain Python numbers: settings, ``counts``, ``prior``, ``contamination``, ``comparisons`` and
+        ``headline``.
     curves : `astropy.table.Table`
         In `RELIABILITY_CURVE`'s schema.
     """
     rows = rows.copy(copy_data=False)
     rows["cell"] = sky_cell(rows["ra"], rows["dec"], settings.nside)
+    contamination: dict[str, Any] = {}
     comparisons: dict[str, Any] = {}
     curves = [RELIABILITY_CURVE.empty()]
     for name, (positive, member) in _classes(rows).items():
@@ -121,7 +138,10 @@ def evaluate(rows: Table, settings: EvaluationSettings) -> tuple[dict[str, Any],
             curves.append(table)
             if selection == "all":
                 comparisons[name] |= _parts(part, weights, settings)
+                contamination = contamination or _contamination(part, settings)
                 curves.append(_binned(part, weights, settings))
+                comparisons[name]["calibration"], table = _calibration(part, contamination, settings)
+                curves.append(table)
     metrics = {
         "thresholds": {name: float(value) for name, value in settings.thresholds.items()},
         "nside": settings.nside,
@@ -129,7 +149,10 @@ def evaluate(rows: Table, settings: EvaluationSettings) -> tuple[dict[str, Any],
         "seed": settings.seed,
         "interval": 0.95,
         "stated_prevalence": settings.prevalence,
+        "score_prevalence": settings.score_prevalence,
         "counts": count_rows(rows),
+        "prior": _priors(contamination, settings),
+        "contamination": contamination,
         "comparisons": comparisons,
     }
     return {"headline": _headline(comparisons, settings), **metrics}, vstack(
@@ -253,10 +276,46 @@ def _parts(
     whole: _Comparison, weights: NDArray[np.float32], settings: EvaluationSettings
 ) -> dict[str, dict[str, Any]]:
     masks = subset_masks(whole.rows)
+    masks |= {name: masks[name] & whole.sample.positive for name in COMPLETENESS_ONLY}
     return {
         "subsets": subset_figures(whole.sample, masks, settings.thresholds, weights, settings.prevalence),
         "pairs": pair_figures(whole.sample, masks, settings.thresholds, weights),
     }
+
+
+def _contamination(labelled: _Comparison, settings: EvaluationSettings) -> dict[str, Any]:
+    masks = subset_masks(labelled.rows)
+    parts = {name: labelled.sample.snr >= snr for name, snr in SELECTIONS.items()}
+    parts |= {name: masks[name] for name in CALIBRATED_SUBSETS if name not in parts}
+    return contamination_figures(
+        labelled.rows, labelled.sample, parts, settings.thresholds, settings.replicates, settings.seed
+    )
+
+
+def _priors(contamination: Mapping[str, Any], settings: EvaluationSettings) -> dict[str, Any]:
+    """Return the fraction of real sources among the unlabelled, by all who say something of it."""
+    found = dict(contamination.get("all", {}).get("prior", {}))
+    if settings.training_prior is not None:
+        found["of_training"] = dict(zip(("value", "low", "high"), settings.training_prior, strict=True))
+    return {name: dict(figure) for name, figure in found.items()}
+
+
+def _calibration(
+    whole: _Comparison, contamination: Mapping[str, Any], settings: EvaluationSettings
+) -> tuple[dict[str, Any], Table]:
+    """Measure calibration for real against artefact, and by the labels for injected against unlabelled."""
+    scored_at = settings.score_prevalence
+    fraction = float(whole.sample.positive.mean()) if len(whole.rows) else float("nan")
+    prior = contamination["all"].get("prior", {}).get("estimated")
+    by_label = whole.name == "injected_vs_unlabelled"
+    if scored_at is None or not 0 < fraction < 1 or (by_label and prior is None):
+        return {}, RELIABILITY_CURVE.empty()
+    if by_label:
+        found = probability_injected(whole.sample.score, scored_at, fraction, prior["value"])
+    else:
+        found = change_prevalence(whole.sample.score, scored_at, fraction)
+    predictions = Predictions(whole.name, whole.sample, found)
+    return calibrate(predictions, subset_masks(whole.rows), settings.replicates, settings.seed)
 
 
 def _binned(whole: _Comparison, weights: NDArray[np.float32], settings: EvaluationSettings) -> Table:

@@ -1,7 +1,4 @@
-"""Figures of an evaluation: confusion matrices, score histograms, ROC, precision-recall and SNR curves.
-
-Made without pyplot, so that nothing is shared between figures or threads.
-"""
+"""Figures of an evaluation: confusion matrices, score histograms, ROC and precision-recall curves."""
 
 from __future__ import annotations
 
@@ -11,30 +8,32 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .evaluation_rows import usable
 from .labels import State
+from .plots_style import BLUE, GREEN, GREY, ORANGE, STYLES, interval_text, new_figure
 
-__all__ = ["confusion_figure", "new_figure", "roc_pr_figure", "score_histogram_figure", "snr_figure"]
-
-# Colours of Okabe & Ito (2008), told apart by people with any kind of colour vision.
-BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666"
-
-STYLES = {
-    "injected_vs_unlabelled": ("injected / unlabelled (labels)", BLUE, "-"),
-    "real_vs_artefact": ("real / artefact (truth)", ORANGE, "--"),
-    "transient_vs_artefact": ("transient / artefact (truth)", GREEN, "-."),
-    "uninjected_real_vs_artefact": ("real, not injected / artefact (truth)", PURPLE, ":"),
-}
-"""Label, colour and line of each comparison."""
+__all__ = ["confusion_figure", "roc_pr_figure", "score_histogram_figure"]
 
 CLASSES = {
     "injected_vs_unlabelled": ("labels", "injected", "unlabelled"),
     "real_vs_artefact": ("truth", "real", "artefact"),
 }
 """Where the classes of a confusion matrix come from, and what they are called."""
+
+OSS_REQ_0353 = (0.90, 0.95)
+"""Completeness and purity that are required at SNR >= 6."""
+
+_SELECTIONS = {"all": "All sources", "snr6": "SNR ≥ 6"}
+_STAR: dict[str, Any] = {
+    "marker": "*",
+    "markersize": 13,
+    "linestyle": "none",
+    "markerfacecolor": "black",
+    "markeredgecolor": "white",
+    "zorder": 5,
+}
 
 RATE_NAMES = {
     "precision": "purity",
@@ -43,24 +42,6 @@ RATE_NAMES = {
     "npv": "NPV",
     "accuracy": "accuracy",
 }
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure for the Agg canvas.
-
-    Parameters
-    ----------
-    width, height : `float`
-        Inches.
-
-    Returns
-    -------
-    figure : `matplotlib.figure.Figure`
-        With constrained layout.
-    """
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def confusion_figure(metrics: Mapping[str, Any]) -> Figure:
@@ -86,7 +67,7 @@ def confusion_figure(metrics: Mapping[str, Any]) -> Figure:
         for axis, (selection, title) in zip(row, selections, strict=True):
             rates = metrics["comparisons"][comparison][selection]["at_threshold"][name]
             _draw_confusion(axis, rates["confusion"], classes)
-            lines = [f"{text} {_interval(rates[rate])}" for rate, text in RATE_NAMES.items()]
+            lines = [f"{text} {interval_text(rates[rate])}" for rate, text in RATE_NAMES.items()]
             axis.set_title(f"By the {source}, {title}", fontsize=11)
             axis.set_xlabel("\n".join(lines), fontsize=9)
     figure.suptitle(f"A score of {threshold:.3g} or more is called real; percentages are of the row")
@@ -105,12 +86,6 @@ def _draw_confusion(axis: Axes, cell: Mapping[str, int], classes: Sequence[str])
     axis.set_xticks([0, 1], ["called real", "called bogus"])
     axis.set_yticks([0, 1], classes, rotation=90, va="center")
     axis.tick_params(length=0)
-
-
-def _interval(figure: Mapping[str, float]) -> str:
-    if not np.isfinite(figure["value"]):
-        return "undefined"
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 
 def score_histogram_figure(rows: Table, thresholds: Mapping[str, float]) -> Figure:
@@ -144,17 +119,16 @@ def score_histogram_figure(rows: Table, thresholds: Mapping[str, float]) -> Figu
     for axis, scale in zip(figure.subplots(1, 2), ("linear", "log"), strict=True):
         for label, values, style in sets:
             axis.hist(values, bins=np.linspace(0, 1, 41), label=f"{label} ({len(values)})", **style)
-        for (name, threshold), side in zip(thresholds.items(), ("right", "left"), strict=False):
+        for index, (name, threshold) in enumerate(thresholds.items()):
             axis.axvline(threshold, color=GREY, linestyle=":", linewidth=1.2)
             axis.annotate(
-                name,
-                (threshold, 0.99),
+                f" {name} ",
+                (threshold, 0.98 - 0.055 * index),  # one below the other: thresholds may be all but equal
                 xycoords=("data", "axes fraction"),
-                rotation=90,
                 va="top",
-                ha=side,  # the two thresholds may be all but equal
+                ha="right" if threshold > 0.5 else "left",
                 fontsize=8,
-                color=GREY,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
             )
         axis.set(yscale=scale, xlim=(0, 1), xlabel="reliability (out of fold)", ylabel="DIA sources per bin")
     handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -175,81 +149,66 @@ def roc_pr_figure(curves: Table, metrics: Mapping[str, Any]) -> Figure:
     Returns
     -------
     figure : `matplotlib.figure.Figure`
-        Two panels.
+        Two rows of two panels: all sources, and SNR >= 6, which OSS-REQ-0353 is about. Its point
+        (completeness 0.90, purity 0.95) is a star; a purity is a point of a ROC curve only at the prevalence
+        of a sample, so that every comparison has its own star there.
     """
-    figure = new_figure(11, 5.6)
-    roc, precision_recall = figure.subplots(1, 2)
-    for comparison in metrics["comparisons"]:
-        label, colour, line = STYLES[comparison]
-        figures = metrics["comparisons"][comparison]["all"]
-        for axis, curve, area in (
-            (roc, "roc", "auc"),
-            (precision_recall, "precision_recall", "average_precision"),
-        ):
-            mine = (curves["comparison"] == comparison) & (curves["subset"] == "all")
-            kept = curves[mine & (curves["curve"] == curve)]
-            text = f"{label}: {figures[area]['value']:.4f}"
-            axis.plot(kept["x"], kept["y"], color=colour, linestyle=line, linewidth=1.8, label=text)
-            axis.fill_between(kept["x"], kept["y_low"], kept["y_high"], color=colour, alpha=0.15, linewidth=0)
-    roc.set(
+    figure = new_figure(11, 11.4)
+    for row, (subset, title) in zip(figure.subplots(2, 2), _SELECTIONS.items(), strict=True):
+        for comparison in metrics["comparisons"]:
+            figures = metrics["comparisons"][comparison][subset]
+            _draw_curves(row, curves, comparison, subset, figures)
+        _finish_roc(row[0], title)
+        _finish_precision_recall(row[1], title)
+        if subset != "all":
+            _enlarge(row)
+        for axis, area in zip(row, ("area under the curve", "average precision"), strict=True):
+            axis.legend(
+                loc="upper center", bbox_to_anchor=(0.5, -0.13), fontsize=8, title=area, title_fontsize=8
+            )
+            axis.grid(alpha=0.25)
+    return figure
+
+
+def _draw_curves(
+    row: Sequence[Axes], curves: Table, comparison: str, subset: str, figures: Mapping[str, Any]
+) -> None:
+    label, colour, line = STYLES[comparison]
+    mine = curves[(curves["comparison"] == comparison) & (curves["subset"] == subset)]
+    names = (("roc", "auc"), ("precision_recall", "average_precision"))
+    for axis, (curve, area) in zip(row, names, strict=True):
+        kept = mine[mine["curve"] == curve]
+        text = f"{label}: {figures[area]['value']:.4f}"
+        axis.plot(kept["x"], kept["y"], color=colour, linestyle=line, linewidth=1.8, label=text)
+        axis.fill_between(kept["x"], kept["y_low"], kept["y_high"], color=colour, alpha=0.15, linewidth=0)
+    prevalence = figures["prevalence"]
+    if 0 < prevalence < 1:
+        completeness, purity = OSS_REQ_0353
+        fpr = completeness * prevalence / (1 - prevalence) * (1 - purity) / purity
+        row[0].plot([fpr], [completeness], **_STAR | {"markerfacecolor": colour})
+
+
+def _enlarge(row: Sequence[Axes]) -> None:
+    """Show the upper part of both panels, as far down as the curves are of interest."""
+    for axis, where in zip(row, (0.01, OSS_REQ_0353[0]), strict=True):
+        heights = [np.interp(where, *line.get_data()) for line in axis.lines if len(line.get_xdata()) > 1]
+        lowest = min([0.7, *(height for height in heights if np.isfinite(height))])
+        axis.set_ylim(max(np.floor(10 * lowest - 1) / 10, 0.0), 1.005)
+    row[1].set_xlim(0.6, 1.0)
+
+
+def _finish_roc(axis: Axes, title: str) -> None:
+    axis.set(
         xscale="log",
         xlim=(1e-4, 1),
         ylim=(0, 1.01),
         xlabel="false-positive rate",
-        ylabel="true-positive rate",
+        ylabel="true-positive rate (completeness)",
+        title=f"{title}; stars: OSS-REQ-0353 at each prevalence",
     )
-    precision_recall.set(
-        xlim=(0, 1), ylim=(0, 1.01), xlabel="completeness (recall)", ylabel="purity (precision)"
-    )
-    precision_recall.plot([0.9], [0.95], marker="*", markersize=12, color="black", linestyle="none")
-    precision_recall.annotate(
-        "OSS-REQ-0353", (0.9, 0.95), (-6, -12), textcoords="offset points", ha="right", fontsize=8
-    )
-    for axis, title in ((roc, "area under the curve"), (precision_recall, "average precision")):
-        axis.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.13), fontsize=8, title=title, title_fontsize=8
-        )
-        axis.grid(alpha=0.25)
-    return figure
 
 
-def snr_figure(curves: Table, threshold: float) -> Figure:
-    """Draw completeness and purity at one threshold against the signal-to-noise ratio.
-
-    Parameters
-    ----------
-    curves : `astropy.table.Table`
-        `RELIABILITY_CURVE`.
-    threshold : `float`
-        Which of its thresholds.
-
-    Returns
-    -------
-    figure : `matplotlib.figure.Figure`
-        Two panels; a point for each bin of `~.metrics.SNR_EDGES`, with its 95 % interval.
-    """
-    figure = new_figure(11, 4.8)
-    names = (("completeness_snr", "completeness among detected sources"), ("purity_snr", "purity"))
-    for axis, (curve, label) in zip(figure.subplots(1, 2), names, strict=True):
-        for index, (comparison, (text, colour, _)) in enumerate(STYLES.items()):
-            keep = (curves["comparison"] == comparison) & (curves["curve"] == curve)
-            kept = curves[keep & np.isclose(curves["threshold"], threshold, rtol=0, atol=1e-9)]
-            kept = kept[np.isfinite(kept["y"]) & (kept["n"] > 0)]
-            if len(kept):
-                _draw_bins(axis, kept, 1.0 + 0.018 * (index - 1.5), text, colour, "osD^"[index])
-        axis.set(xscale="log", ylim=(-0.02, 1.02), xlabel="signal-to-noise ratio", ylabel=label)
-        axis.set_xticks([5, 6, 8, 10, 15, 25, 50, 100], [5, 6, 8, 10, 15, 25, 50, 100])
-        axis.minorticks_off()
-        axis.grid(alpha=0.25)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
-    figure.suptitle(
-        f"A score of {threshold:.3g} or more is called real; points at median SNR, bars 95 % intervals"
-    )
-    return figure
-
-
-def _draw_bins(axis: Axes, kept: Table, shift: float, label: str, colour: str, marker: str) -> None:
-    x, y = np.asarray(kept["x"]) * shift, np.asarray(kept["y"])
-    bars = np.maximum([y - kept["y_low"], kept["y_high"] - y], 0)
-    axis.errorbar(x, y, yerr=bars, fmt=marker, markersize=4.5, color=colour, elinewidth=1.1, label=label)
+def _finish_precision_recall(axis: Axes, title: str) -> None:
+    axis.set(xlim=(0, 1), ylim=(0, 1.01), xlabel="completeness (recall)", ylabel="purity (precision)")
+    axis.set_title(f"{title}; star: OSS-REQ-0353")
+    axis.plot(*([value] for value in OSS_REQ_0353), **_STAR)

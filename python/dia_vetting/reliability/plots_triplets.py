@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from .examples import Example
-from .plots_curves import new_figure
+from .plots_style import new_figure
 
 __all__ = ["triplets_figure"]
 

@@ -36,10 +36,13 @@ SUBSETS = {
     "negative_flux": "psfFlux < 0",
     "whole_stamp": "every pixel of the stamp is valid",
     "invalid_pixels": "some pixels of the stamp are not valid: at the edge of the chip, or without data",
-    "appearing": "injected or hidden where the template has nothing: no artefacts",
-    "varying": "injected into template and visit, or variable by the truth: no artefacts",
+    "appearing": "positives that were injected, or are hidden, where the template has nothing",
+    "varying": "positives that were injected into template and visit, or are variable by the truth",
 }
 """What each subset is."""
+
+COMPLETENESS_ONLY = ("appearing", "varying")
+"""Subsets that are kinds of positives: they have no purity and no false-positive rate."""
 
 PAIRS = {"negative_flux": "positive_flux", "invalid_pixels": "whole_stamp", "varying": "appearing"}
 """Subsets that are compared with another one, source for source alike."""
@@ -99,7 +102,8 @@ def subset_figures(
     Returns
     -------
     figures : `dict`
-        By subset: ``n_positive``, ``n_negative``, and ``at_threshold`` by name.
+        By subset: ``n_positive``, ``n_negative``, and ``at_threshold`` by name; completeness alone for
+        `COMPLETENESS_ONLY`.
     """
     membership = np.stack(list(masks.values()), axis=1)
     positives, negatives = (_count(sample, membership, of) for of in (sample.positive, ~sample.positive))
@@ -124,6 +128,7 @@ def subset_figures(
             figures[name]["at_threshold"][threshold] = {
                 rate: Estimate(e.value[index], e.low[index], e.high[index]).summary()
                 for rate, e in rates.items()
+                if rate == "sensitivity" or name not in COMPLETENESS_ONLY
             }
     return figures
 
@@ -149,9 +154,11 @@ def pair_figures(
     """
     strata = sample.snr[:, None] >= np.asarray(SNR_EDGES[1:-1])
     strata = np.arange(len(SNR_EDGES) - 1) == strata.sum(axis=1)[:, None]
-    rates = {"completeness": sample.positive, "false_positive_rate": ~sample.positive}
     figures: dict[str, Any] = {}
     for name, counterpart in PAIRS.items():
+        rates = {"completeness": sample.positive}
+        if name not in COMPLETENESS_ONLY:
+            rates["false_positive_rate"] = ~sample.positive
         sides = [strata & masks[side][:, None] for side in (name, counterpart)]
         figures[name] = {"compared_with": counterpart}
         for threshold, score in thresholds.items():
