@@ -29,7 +29,7 @@ def _batch(n=400, prior=0.1, age=1.0, injected_fraction=0.3, seed=1):
     weights = torch.from_numpy(
         np.where(injected, 0.5 / injected_fraction, 0.5 / (1 - injected_fraction)).astype(np.float32)
     )
-    return Batch(injected, weights, prior, injected_fraction, age, rng)
+    return Batch(injected, weights, prior, prior, injected_fraction, age, rng)
 
 
 def _logits(batch, seed=2):
@@ -250,3 +250,12 @@ def test_small_rates_hold_on_average():
     assert set(counts) == {1, 2}
     assert np.mean(counts) == pytest.approx(1.5, abs=0.05)
     assert not (large_losses(losses, among, 1.0, rng) & ~among).any()
+
+
+@pytest.mark.parametrize("name", PAIRS[:3])
+def test_no_more_is_forgotten_than_is_surely_real(name):
+    batch = dataclasses.replace(_batch(n=4000, prior=0.3), prior_low=0.1)
+    forgotten = ~_used(name, batch, _logits(batch))[0]
+    among = ~batch.injected if name != "co_teaching" else np.ones(4000, dtype=bool)
+    rate = 0.1 if name != "co_teaching" else 0.1 * (1 - batch.injected_fraction)
+    assert forgotten.sum() == pytest.approx(rate * among.sum(), abs=1)

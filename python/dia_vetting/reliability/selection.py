@@ -49,7 +49,7 @@ class Figures:
         return -self.negative_loss
 
 
-def validation_prior(logits: NDArray[np.float32], injected: NDArray[np.bool_]) -> float:
+def validation_prior(logits: NDArray[np.float32], injected: NDArray[np.bool_]) -> tuple[float, float]:
     """Estimate the fraction of the unlabelled that are real, for use in training.
 
     Parameters
@@ -62,11 +62,14 @@ def validation_prior(logits: NDArray[np.float32], injected: NDArray[np.bool_]) -
     Returns
     -------
     prior : `float`
-        At most `LARGEST_PRIOR`; NaN with too few rows to tell, `~.prior.MIN_ROWS` of a class.
+        At most `LARGEST_PRIOR`; 0 with too few rows to tell, fewer than `~.prior.MIN_ROWS` of a class.
+    low : `float`
+        The lower end of its interval.
     """
     if min(injected.sum(), (~injected).sum()) < MIN_ROWS:
-        return float("nan")
-    return min(float(estimate_prior(logits, injected, n_replicates=1).value), LARGEST_PRIOR)
+        return 0.0, 0.0
+    prior = estimate_prior(logits, injected, n_replicates=100)
+    return min(float(prior.value), LARGEST_PRIOR), min(float(prior.low), LARGEST_PRIOR)
 
 
 def threshold_at_true_fpr(

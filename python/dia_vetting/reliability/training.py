@@ -235,7 +235,8 @@ class _Trainer:
         self.warmup = int(np.ceil(settings.warmup * self.epochs))
         self.classes = [split.train[injected[split.train]], split.train[~injected[split.train]]]
         self.validation = inputs[split.validation]
-        self.prior, self.updates = settings.prior or 0.0, 0
+        self.prior = self.prior_low = settings.prior or 0.0
+        self.updates = 0
         parameters = [parameter for network in self.networks for parameter in network.parameters()]
         self.anchors = [(p, p.detach().clone()) for p in parameters] if settings.anchor else []
         decay = 0.0 if settings.anchor else settings.weight_decay
@@ -321,7 +322,8 @@ class _Trainer:
         fraction = len(self.classes[0]) / len(self.split.train)
         weights = np.where(injected, 0.5 / fraction, 0.5 / (1 - fraction)).astype(np.float32)
         age = max(epoch - self.warmup, 0.0) / self.epochs
-        return Batch(injected, torch.from_numpy(weights).to(self.device), self.prior, fraction, age, self.rng)
+        weights_there = torch.from_numpy(weights).to(self.device)
+        return Batch(injected, weights_there, self.prior, self.prior_low, fraction, age, self.rng)
 
     def _hold(self) -> None:
         """Pull the weights back to where they started from."""
@@ -342,8 +344,8 @@ class _Trainer:
     def _estimate_prior(self, logits: NDArray[np.float32]) -> None:
         """Estimate the prior from what the networks, on average, say of the validation rows."""
         if self.settings.prior is None:
-            prior = validation_prior(logits.mean(axis=0), self.injected[self.split.validation])
-            self.prior = 0.0 if np.isnan(prior) else prior
+            known = self.injected[self.split.validation]
+            self.prior, self.prior_low = validation_prior(logits.mean(axis=0), known)
 
     def _figures(self, logits: NDArray[np.float32]) -> Figures:
         injected = self.injected[self.split.validation]

@@ -36,7 +36,7 @@ class AsymmetricCoTeaching(Exchange):
 
     def forgotten(self, network: int, losses: NDArray[np.float32], batch: Batch) -> NDArray[np.bool_]:
         """Return the unlabelled rows of largest loss: few for the main network, more for the pure one."""
-        rate = batch.prior if self.options.forget_rate is None else self.options.forget_rate
+        rate = batch.prior_low if self.options.forget_rate is None else self.options.forget_rate
         if network == _PURE:
             rate *= self.options.purity
         return large_losses(losses, ~batch.injected, rate * batch.ramp(self.options.ramp), batch.rng)

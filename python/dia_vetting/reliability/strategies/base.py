@@ -26,6 +26,9 @@ class Batch:
         Weights with which both classes count the same; 1 on average over all rows.
     prior : `float`
         Estimated fraction of real ones among the unlabelled, in [0, 1).
+    prior_low : `float`
+        Lower end of its interval: what may be forgotten of the unlabelled. A hidden source that stays does
+        little harm, an artefact that is forgotten is one of those that are hardest to tell.
     injected_fraction : `float`
         Fraction of injected rows among all training rows.
     age : `float`
@@ -37,6 +40,7 @@ class Batch:
     injected: NDArray[np.bool_]
     weights: torch.Tensor
     prior: float
+    prior_low: float
     injected_fraction: float
     age: float
     rng: np.random.Generator

@@ -2,7 +2,7 @@
 
 As `~.co_teaching` (Han et al. 2018, arXiv:1804.06872), but rows are sorted within their class. An injected
 label is right by construction, so none of them is forgotten unless asked for; of the unlabelled, the fraction
-that is real by the estimated prior is.
+that is surely real by the estimated prior is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ClassAsymmetricCoTeaching(Exchange):
     def forgotten(self, network: int, losses: NDArray[np.float32], batch: Batch) -> NDArray[np.bool_]:
         """Return the rows of largest loss of each class."""
         options, ramp = self.options, batch.ramp(self.options.ramp)
-        unlabelled = batch.prior if options.forget_unlabelled is None else options.forget_unlabelled
+        unlabelled = batch.prior_low if options.forget_unlabelled is None else options.forget_unlabelled
         return large_losses(losses, ~batch.injected, unlabelled * ramp, batch.rng) | large_losses(
             losses, batch.injected, options.forget_injected * ramp, batch.rng
         )

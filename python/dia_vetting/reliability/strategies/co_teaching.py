@@ -33,7 +33,7 @@ class CoTeaching(Exchange):
         """Return the rows of largest loss of either class."""
         rate = self.options.forget_rate
         if rate is None:
-            rate = batch.prior * (1 - batch.injected_fraction)
+            rate = batch.prior_low * (1 - batch.injected_fraction)
         everything = np.ones(len(losses), dtype=bool)
         return large_losses(losses, everything, rate * batch.ramp(self.options.ramp), batch.rng)
 

@@ -58,8 +58,8 @@ class CoTeachingOptions(StrategyOptions):
     Parameters
     ----------
     forget_rate : `float`, optional
-        Fraction of all rows that are forgotten; estimated by default: the prior times the fraction of
-        unlabelled rows.
+        Fraction of all rows that are forgotten; estimated by default: the lower end of the prior times the
+        fraction of unlabelled rows.
     ramp : `float`
         Part of the training, after the warm-up, in which the rate rises from 0.
 
@@ -84,7 +84,7 @@ class ClassAsymmetricCoTeachingOptions(StrategyOptions):
     Parameters
     ----------
     forget_unlabelled : `float`, optional
-        Fraction of the unlabelled rows that are forgotten; the estimated prior by default.
+        Fraction of the unlabelled rows that are forgotten; the lower end of the estimated prior by default.
     forget_injected : `float`
         Fraction of the injected rows that are forgotten.
     ramp : `float`
@@ -113,7 +113,8 @@ class AsymmetricCoTeachingOptions(StrategyOptions):
     Parameters
     ----------
     forget_rate : `float`, optional
-        Fraction of the unlabelled rows that the diverse network forgets; the estimated prior by default.
+        Fraction of the unlabelled rows that the diverse network forgets; the lower end of the estimated prior
+        by default.
     purity : `float`
         The pure network forgets this many times as many.
     ramp : `float`
