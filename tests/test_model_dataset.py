@@ -1,5 +1,6 @@
 """Models as tables."""
 
+import dataclasses
 import io
 import json
 import pickletools
@@ -8,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from dia_vetting.reliability.inputs import CHANNELS, LAYOUT
+from dia_vetting.reliability.inputs import CHANNELS, LAYOUT, METADATA
 from dia_vetting.reliability.model_dataset import (
     FORMAT_VERSION,
     ContentHashError,
@@ -26,24 +27,31 @@ KEY = b"dia_vetting:model_card"
 
 
 def make_model(**changes):
+    """Return two folds of two networks of three tensors each, with two arrays beside them."""
     rng = np.random.default_rng(0)
     card = ModelCard(
         architecture="seed_cnn",
         options={"dropout": 0.5, "width": 4},
+        strategy="co_teaching",
+        strategy_options={"forget_rate": None},
         layout=LAYOUT,
         channels=CHANNELS,
+        metadata=METADATA,
         stamp_size=30,
         min_valid_fraction=0.2,
         instrument="Synthetic",
         seed=1,
         nside=4096,
         n_folds=2,
-        settings={"epochs": 3},
+        members=2,
+        settings={"epochs": 3, "prior": None},
         label_counts={"injected": 10},
-        class_prior=0.1,
-        epochs=(1, 2),
-        selection_fpr=0.05,
-        thresholds=(0.4, 0.6),
+        injected_fraction=0.1,
+        prior=(0.05, 0.02, 0.08),
+        prevalence=0.03,
+        calibration={"knots": [-1.0, 1.0], "intercept": -3.0},
+        epochs=(1, 2, 2, 0),
+        thresholds={"fpr_0.01": 0.4, "tpr_0.95": 0.6},
         metrics={"auc": (0.9, 0.8, 0.95)},
         software={"torch": "2"},
     ).model_copy(update=changes)
@@ -53,15 +61,22 @@ def make_model(**changes):
             "empty": np.zeros((0, 4), np.float32),
             "count": np.array(7, dtype=np.int64),
         }
-        for _ in range(2)
+        for _ in range(4)
     ]
-    return ReliabilityModel(card, networks, np.array([4, 9, 10**9]))
+    auxiliary = {"ood0.means": rng.normal(size=(2, 3)).astype(np.float32), "rows": np.array([5, 6])}
+    return ReliabilityModel(card, networks, np.array([4, 9, 10**9]), auxiliary)
 
 
-def _edit(table, row, **values):
-    """Return the table with some cells of one row replaced."""
+def _row(table, name, network):
+    """Return the number of the row of a tensor."""
+    rows = zip(table.column("name").to_pylist(), table.column("network").to_pylist(), strict=True)
+    return list(rows).index((name, network))
+
+
+def _edit(table, name="weight", network=0, /, **values):
+    """Return the table with some cells of the row of one tensor replaced."""
     rows = table.to_pylist()
-    rows[row] |= values
+    rows[_row(table, name, network)] |= values
     return pa.Table.from_pylist(rows, schema=table.schema)
 
 
@@ -73,7 +88,8 @@ def _edit_card(table, **values):
 def _assert_equal(first, second):
     assert first.card == second.card
     np.testing.assert_array_equal(first.trained_cells, second.trained_cells)
-    for a, b in zip(first.networks, second.networks, strict=True):
+    assert len(first.networks) == len(second.networks)
+    for a, b in zip([*first.networks, first.auxiliary], [*second.networks, second.auxiliary], strict=True):
         assert list(a) == list(b)
         for name in a:
             assert a[name].dtype == b[name].dtype
@@ -127,6 +143,28 @@ def test_hash_and_version():
     other = make_model()
     other.trained_cells[0] += 1
     assert other.sealed().card.version != first.version
+    other = make_model()
+    other.auxiliary["ood0.means"][1, 2] += 1e-6
+    assert other.sealed().card.version != first.version
+    renamed = {"ood1.means": other.auxiliary["ood0.means"], "rows": other.auxiliary["rows"]}
+    assert dataclasses.replace(make_model(), auxiliary=renamed).sealed().card.version != first.version
+    assert dataclasses.replace(make_model(), auxiliary={}).sealed().card.version != first.version
+
+
+def test_a_model_without_further_arrays():
+    model = dataclasses.replace(make_model(), auxiliary={}).sealed()
+    _assert_equal(from_table(to_table(model)), model)
+    assert from_table(to_table(model)).auxiliary == {}
+
+
+def test_networks_are_numbered_fold_by_fold():
+    model = make_model()
+    for index, weights in enumerate(model.networks):
+        weights["count"] = np.array(index)
+    rows = [row for row in to_table(model).to_pylist() if row["name"] == "count"]
+    assert [(row["network"], int.from_bytes(row["data"], "little")) for row in rows] == [
+        (index, index) for index in range(4)
+    ]
 
 
 def test_nothing_in_it_is_a_pickle():
@@ -137,13 +175,20 @@ def test_nothing_in_it_is_a_pickle():
 
 def test_changed_content_is_seen():
     table = to_table(make_model())
-    data = bytearray(table.column("data")[1].as_py())
+    data = bytearray(table.column("data")[_row(table, "weight", 0)].as_py())
     data[3] ^= 1
+    of_means = table.column("data")[_row(table, "ood0.means", -1)].as_py()
     for changed in (
-        _edit(table, 1, data=bytes(data)),
-        _edit(table, 1, shape=[2, 3, 5]),
-        _edit(table, 1, name="bias"),
-        _edit_card(table, thresholds=[0.1, 0.1]),
+        _edit(table, data=bytes(data)),
+        _edit(table, shape=[2, 3, 5]),
+        _edit(table, name="bias"),
+        _edit(table, "ood0.means", -1, data=of_means[4:] + of_means[:4]),
+        _edit(table, "ood0.means", -1, name="ood1.means"),
+        _edit_card(table, thresholds={"fpr_0.01": 0.1, "tpr_0.95": 0.6}),
+        _edit_card(table, prior=[0.06, 0.02, 0.08]),
+        _edit_card(table, prevalence=0.04),
+        _edit_card(table, calibration={"knots": [-1.0, 1.0], "intercept": -3.5}),
+        _edit_card(table, parent="0123"),
     ):
         with pytest.raises(ContentHashError, match="my model: expected content of hash"):
             from_table(changed, "my model")
@@ -151,23 +196,35 @@ def test_changed_content_is_seen():
 
 def test_truncated_bytes_name_the_tensor():
     table = to_table(make_model())
-    cut = _edit(table, 1, data=table.column("data")[1].as_py()[:-4])
-    with pytest.raises(TensorError, match=r"tensor weight of fold 0: expected 120 bytes .* found 116 bytes"):
+    cut = _edit(table, data=table.column("data")[_row(table, "weight", 0)].as_py()[:-4])
+    message = r"tensor weight of network 0: expected 120 bytes .* found 116 bytes"
+    with pytest.raises(TensorError, match=message):
         from_table(cut)
 
 
-@pytest.mark.parametrize("values", [{"dtype": "|O8"}, {"dtype": "<U4"}, {"shape": [-30, -1]}, {"fold": 7}])
+@pytest.mark.parametrize("values", [{"dtype": "|O8"}, {"dtype": "<U4"}, {"shape": [-30, -1]}])
 def test_impossible_tensors(values):
-    with pytest.raises(TensorError):
-        from_table(_edit(to_table(make_model()), 1, **values))
+    table = to_table(make_model())
+    for name, network in (("weight", 0), ("ood0.means", -1)):
+        with pytest.raises(TensorError):
+            from_table(_edit(table, name, network, **values))
+
+
+@pytest.mark.parametrize("network", [4, -2])
+def test_a_network_too_many(network):
+    rows = to_table(make_model())
+    changed = rows.to_pylist()
+    changed[_row(rows, "weight", 3)]["network"] = network
+    with pytest.raises(TensorError, match=f"networks 0 to 3, found network {network}"):
+        from_table(pa.Table.from_pylist(changed, schema=rows.schema))
 
 
 def test_missing_networks_and_cells():
     table = to_table(make_model())
-    folds = np.array(table.column("fold"))
-    for fold in (-1, 1):
-        with pytest.raises(TensorError, match="2 networks and trained_cells"):
-            from_table(table.filter(folds != fold))
+    networks = np.array(table.column("network"))
+    for network in (-1, 1, 3):
+        with pytest.raises(TensorError, match="4 networks and trained_cells"):
+            from_table(table.filter(networks != network))
 
 
 def test_newer_format_is_refused_before_anything_else():
@@ -186,6 +243,7 @@ def test_newer_format_is_refused_before_anything_else():
         (lambda t: t.replace_schema_metadata({KEY: "[]"}), "in JSON"),
         (lambda t: _edit_card(t, unheard_of=1), "unheard_of"),
         (lambda t: _edit_card(t, n_folds="many"), "n_folds"),
+        (lambda t: _edit_card(t, members=None), "members"),
         (lambda t: t.drop_columns(["shape"]), "column 'shape'"),
     ],
 )

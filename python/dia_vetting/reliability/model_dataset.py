@@ -116,7 +116,7 @@ class ModelCard(pydantic.BaseModel):
     epochs: tuple[int, ...]
     """Epoch that was selected, per network, from 0."""
     thresholds: dict[str, float]
-    """Reliability at false-positive rates of the out-of-fold training rows, by name (see doc/reliability.md)."""
+    """Reliability at rates of the out-of-fold training rows, by name (`~.cross_fitting.make_thresholds`)."""
     parent: str = ""
     """Content hash of the model that this one was fine-tuned from; empty if it started afresh."""
     metrics: dict[str, tuple[float, float, float]]
@@ -140,7 +140,8 @@ class ReliabilityModel:
     card : `ModelCard`
         What it is.
     networks : `~collections.abc.Sequence` of `~collections.abc.Mapping`
-        Parameters and buffers by name; those of fold f are elements ``f * members`` to ``(f + 1) * members - 1``.
+        Parameters and buffers by name; those of fold f are elements ``f * members`` to
+        ``(f + 1) * members - 1``.
     trained_cells : `numpy.ndarray`, (M,), int64
         Sorted sky cells that any network was trained on or selected with.
     auxiliary : `~collections.abc.Mapping`
