@@ -12,7 +12,12 @@ from dia_vetting.reliability.networks import (
     build_network,
     check_options,
 )
-from dia_vetting.reliability.networks.dihedral_layers import N_ORIENTATIONS, DihedralConv, act
+from dia_vetting.reliability.networks.dihedral_layers import (
+    N_ORIENTATIONS,
+    DihedralConv,
+    act,
+    smoothed,
+)
 from dia_vetting.reliability.networks.dihedral_norm import FieldNorm
 from torch import nn
 
@@ -182,21 +187,51 @@ def test_turns_and_reflections_make_no_difference(size, parity):
                 torch.testing.assert_close(turned, logits, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("size", "stride"), [(8, 1), (8, 2), (9, 1), (9, 2)])
-def test_dihedral_convolution_turns_its_maps_and_permutes_the_orientations(size, stride):
+@pytest.mark.parametrize(
+    ("size", "kernel_size", "stride", "smooth", "expected"),
+    [
+        (8, 3, 1, False, 8),
+        (9, 3, 2, False, 5),
+        (11, 3, 2, False, 5),
+        (11, 1, 2, False, 5),
+        (8, 3, 2, True, 3),
+        (10, 3, 2, True, 5),
+        (9, 3, 2, True, 5),
+        (11, 3, 2, True, 5),
+    ],
+)
+def test_dihedral_convolution_turns_its_maps_and_permutes_the_orientations(
+    size, kernel_size, stride, smooth, expected
+):
     torch.manual_seed(0)
-    lift, conv = DihedralConv(2, 3, 3, lifting=True), DihedralConv(3, 2, 3, stride=stride)
+    lift = DihedralConv(2, 3, 3, lifting=True)
+    conv = DihedralConv(3, 2, kernel_size, stride=stride, smooth=smooth)
     image = normal(4, 2, size, size)
     with torch.inference_mode():
         maps = conv(lift(image)).unflatten(1, (N_ORIENTATIONS, 2))
+        assert maps.shape[-2:] == (expected, expected)
         for element in range(N_ORIENTATIONS):
             turned = conv(lift(act(element, image))).unflatten(1, (N_ORIENTATIONS, 2))
-            order = []
-            for orientation in range(N_ORIENTATIONS):
-                errors = [(turned[:, o] - act(element, maps[:, orientation])).abs().max() for o in range(8)]
-                order.append(int(torch.stack(errors).argmin()))
-                assert errors[order[-1]] < 1e-5
-            assert sorted(order) == list(range(N_ORIENTATIONS))
+            errors = (turned[:, :, None] - act(element, maps)[:, None]).abs().amax((0, 3, 4, 5))
+            assert (errors < 1e-5).sum() == N_ORIENTATIONS
+            assert ((errors < 1e-5).sum(0) == 1).all()
+            assert ((errors < 1e-5).sum(1) == 1).all()
+
+
+@pytest.mark.parametrize("even", [False, True])
+def test_smoothing_of_odd_and_even_maps_passes_as_much_noise(even):
+    smooth = smoothed(torch.ones(1, 1, 1, 1), even)
+    assert smooth.shape[-1] == (2 if even else 3)
+    assert float(smooth.sum()) == pytest.approx(1)
+    assert float(smooth.square().sum()) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("even", [False, True])
+def test_smoothed_kernel_is_the_kernel_on_smoothed_maps(even):
+    kernel, maps = normal(2, 3, 3, 3), normal(1, 3, 12, 12)
+    blur = smoothed(torch.ones(1, 1, 1, 1), even).expand(3, 1, -1, -1)
+    expected = nn.functional.conv2d(nn.functional.conv2d(maps, blur, groups=3), kernel)
+    torch.testing.assert_close(nn.functional.conv2d(maps, smoothed(kernel, even)), expected)
 
 
 def test_shared_normalisation_is_that_of_all_orientations_together():
@@ -270,7 +305,7 @@ def test_values_out_of_range(name, options):
 def test_options_do_something():
     assert count(build_network("small_resnet", {"width": 8}, 5)) < 10_000
     assert check_options("small_resnet", {"dropout": 0.5}).dropout == 0.5
-    sizes = [count(build_network("dihedral_resnet", options, 5)) for options in ({}, {"depth": 1})]
+    sizes = [count(build_network("dihedral_resnet", options, 5)) for options in ({}, {"depth": 2})]
     assert sizes[1] > sizes[0]
 
 

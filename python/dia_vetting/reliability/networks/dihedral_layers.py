@@ -5,9 +5,11 @@ that made it. Turning or mirroring the stamp turns or mirrors the maps and permu
 (group convolutions over p4m; Cohen & Welling 2016, arXiv:1602.07576): what is learnt once holds for all
 orientations. Channel ``orientation * n_fields + field`` belongs to that orientation and field.
 
-Strides keep the symmetry exact on maps of odd and of even size: a kernel of odd size k samples maps of odd
-size at 0, 2, ..., S - 1; on maps of even size the same kernel, averaged over neighbouring pixels (so that it
-has k + 1), samples at 1/2, 5/2, ..., S - 3/2. Both grids are their own mirror images.
+Strides keep the symmetry exact where the pixels that are sampled are their own mirror image. Maps of odd size
+have two such grids, from the first pixel or the second; the one of odd size is taken, so that all later maps
+are odd. The first stride meets stamps of either parity: it smooths, even maps by a mean over 2 x 2 pixels,
+which moves them by half a pixel, odd ones by (1, 4, 1) / 6 in x and y, which passes as much noise; so what is
+learnt at 30 pixels holds at 31.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from torch.nn import functional
 from .base import Bakeable
 from .dihedral_norm import FieldNorm
 
-__all__ = ["N_ORIENTATIONS", "DihedralConv", "act"]
+__all__ = ["N_ORIENTATIONS", "DihedralConv", "act", "smoothed"]
 
 N_ORIENTATIONS = 8
 """Elements of the group: 0 to 3 are quarter turns, 4 to 7 the same after a mirror along x."""
@@ -77,9 +79,26 @@ def _expand(weight: torch.Tensor, n_orientations: int) -> torch.Tensor:
     return torch.cat(turned).flatten(1, 2)
 
 
-def _even(kernel: torch.Tensor) -> torch.Tensor:
-    """Return the (..., k + 1, k + 1) kernel that is a (..., k, k) one after a mean over 2 x 2 pixels."""
-    return functional.avg_pool2d(functional.pad(kernel, (1, 1, 1, 1)), kernel_size=2, stride=1)
+def smoothed(kernel: torch.Tensor, even: bool) -> torch.Tensor:
+    """Return the kernel that does what another does on smoothed maps.
+
+    Parameters
+    ----------
+    kernel : `torch.Tensor`, (..., k, k)
+        A kernel of odd size.
+    even : `bool`
+        Whether it is for maps of even size.
+
+    Returns
+    -------
+    kernel : `torch.Tensor`, (..., k + 1, k + 1) or (..., k + 2, k + 2)
+        With (1, 1) / 2 in x and y for even maps, (1, 4, 1) / 6 for odd ones; both sums of squares are 1/2.
+    """
+    profile = kernel.new_tensor([0.5, 0.5] if even else [1 / 6, 2 / 3, 1 / 6])
+    edge = len(profile) - 1
+    planes = functional.pad(kernel, (edge, edge, edge, edge)).flatten(0, 1).unsqueeze(1)
+    smooth = functional.conv2d(planes, torch.outer(profile, profile)[None, None])
+    return smooth.squeeze(1).unflatten(0, kernel.shape[:2])
 
 
 class DihedralConv(Bakeable):
@@ -94,18 +113,26 @@ class DihedralConv(Bakeable):
     kernel_size : `int`
         Side of the filters, odd.
     stride : `int`, optional
-        1 or 2.
+        1 or 2; with 2, maps of even size need ``smooth``.
     lifting : `bool`, optional
         Whether the input is an image.
+    smooth : `bool`, optional
+        Whether maps are smoothed first.
     """
 
     index: torch.Tensor
 
     def __init__(
-        self, n_in: int, n_out: int, kernel_size: int, stride: int = 1, lifting: bool = False
+        self,
+        n_in: int,
+        n_out: int,
+        kernel_size: int,
+        stride: int = 1,
+        lifting: bool = False,
+        smooth: bool = False,
     ) -> None:
         super().__init__()
-        self.n_out, self.stride, self.padding = n_out, stride, kernel_size // 2
+        self.n_out, self.stride, self.smooth = n_out, stride, smooth
         n_orientations = 1 if lifting else N_ORIENTATIONS
         self.weight = nn.Parameter(torch.empty(n_out, n_orientations * n_in, kernel_size, kernel_size))
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
@@ -125,36 +152,49 @@ class DihedralConv(Bakeable):
         Returns
         -------
         maps : `torch.Tensor`, (N, 8 n_out, S', S')
-            Fields; S' is S, or half of it, rounded up, with a stride of 2.
+            Fields; S' is S, or with a stride of 2 the odd one of the whole numbers nearest to S / 2.
         """
         kernel = self.weight.flatten()[self.index]
-        if self.stride == 2 and maps.shape[-1] % 2 == 0:
-            kernel = _even(kernel)
-        maps = functional.conv2d(maps, kernel, stride=self.stride, padding=self.padding)
-        normalised: torch.Tensor = self.norm(maps)
+        if self.smooth:
+            kernel = smoothed(kernel, even=maps.shape[-1] % 2 == 0)
+        normalised: torch.Tensor = self.norm(_convolve(maps, kernel, None, self.stride))
         return normalised
 
     def baked(self) -> nn.Module:
         """Return the plain convolution that this is, the normalisation folded into it."""
         scale, shift = self.norm.scale_and_shift()
         kernel = self.weight.flatten()[self.index] * scale[:, None, None, None]
-        return _PlainConv(kernel, shift, self.stride, self.padding)
+        kernels = [smoothed(kernel, even) if self.smooth else kernel for even in (False, True)]
+        return _PlainConv(kernels[0], kernels[1], shift, self.stride)
+
+
+def _convolve(
+    maps: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor | None, stride: int
+) -> torch.Tensor:
+    """Convolve maps; with a stride of 2 on the symmetric grid that is of odd size."""
+    padding = (kernel.shape[-1] - 1) // 2
+    if stride == 2 and (maps.shape[-1] + 1) // 2 % 2 == 0:
+        if padding == 0:
+            maps = maps[:, :, 1:-1, 1:-1]
+        padding = max(padding - 1, 0)
+    return functional.conv2d(maps, kernel, bias, stride, padding)
 
 
 class _PlainConv(nn.Module):
-    """A convolution whose stride keeps the symmetry of even maps too."""
+    """A convolution with one kernel for maps of odd size and one for those of even size."""
 
     kernel: torch.Tensor
     even_kernel: torch.Tensor
     bias: torch.Tensor
 
-    def __init__(self, kernel: torch.Tensor, bias: torch.Tensor, stride: int, padding: int) -> None:
+    def __init__(
+        self, kernel: torch.Tensor, even_kernel: torch.Tensor, bias: torch.Tensor, stride: int
+    ) -> None:
         super().__init__()
-        self.stride, self.padding = stride, padding
-        self.register_buffer("kernel", kernel.detach())
-        self.register_buffer("even_kernel", _even(kernel.detach()) if stride == 2 else kernel.detach())
-        self.register_buffer("bias", bias.detach())
+        self.stride = stride
+        for name, values in (("kernel", kernel), ("even_kernel", even_kernel), ("bias", bias)):
+            self.register_buffer(name, values.detach())
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         kernel = self.even_kernel if maps.shape[-1] % 2 == 0 else self.kernel
-        return functional.conv2d(maps, kernel, self.bias, stride=self.stride, padding=self.padding)
+        return _convolve(maps, kernel, self.bias, self.stride)

@@ -65,7 +65,7 @@ class DihedralResNet(TripletNetwork):
         width = options.width
         super().__init__(n_features=options.hidden, dropout=options.dropout)
         self.stem = DihedralConv(n_channels, options.stem, kernel_size=3, lifting=True)
-        self.down = DihedralConv(options.stem, width, kernel_size=3, stride=2)
+        self.down = DihedralConv(options.stem, width, kernel_size=3, stride=2, smooth=True)
         used = torch.tensor([options.psf_width, options.snr, options.band], dtype=torch.float32)
         self.register_buffer("used", used, persistent=False)
         self.embedding = nn.Linear(len(used), _EMBEDDING)
@@ -80,9 +80,8 @@ class DihedralResNet(TripletNetwork):
         embedding = torch.tanh(self.embedding(metadata * self.used))
         for block in self.blocks:
             maps = block(maps, embedding)
-        size = maps.shape[-1]
-        centre = slice((size - 1) // 2, size // 2 + 1)
-        pooled = torch.stack([maps.mean((2, 3)), maps[:, :, centre, centre].mean((2, 3))], dim=1)
+        centre = maps.shape[-1] // 2  # of a map of odd size
+        pooled = torch.stack([maps.mean((2, 3)), maps[:, :, centre, centre]], dim=1)
         by_orientation = pooled.unflatten(2, (N_ORIENTATIONS, -1))
         invariant = torch.cat([by_orientation.mean(2), by_orientation.amax(2)], dim=1)
         return torch.relu(self.hidden(invariant.flatten(1)))

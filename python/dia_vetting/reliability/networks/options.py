@@ -165,7 +165,7 @@ class DihedralResNetOptions(NetworkOptions):
     dropout: float = 0.2
     stem: int = 1
     width: int = 4
-    depth: int = dataclasses.field(default=0, metadata={"range": (0, 16)})
+    depth: int = dataclasses.field(default=1, metadata={"range": (0, 16)})
     hidden: int = 32
     psf_width: int = _switch(1)
     snr: int = _switch(0)
