@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["main"]
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +193,96 @@ def shipped_models_command() -> None:
     for name in shipped_models():
         card = shipped_model(name).card
         click.echo(f"{name}: {card.architecture} {card.version}, trained on {card.instrument}")
+
+
+def _alert_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    schema = click.option(
+        "--schema",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder MAJOR/MINOR/*.avsc of lsst/alert_packet, for messages in the Confluent wire format.",
+    )
+    files = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+    return files(schema(function))
+
+
+def _report_left_out(context: click.Context, errors: Sequence[BadInputError], alerts: int = 0) -> None:
+    """Name what was left out, and make that the exit code."""
+    for error in errors:
+        click.echo(f"Left out: {error}", err=True)
+    if errors:
+        click.echo(f"{len(errors)} files or datasets were left out.", err=True)
+    if errors or alerts:
+        context.exit(1)
+
+
+@main.command("score-alerts", cls=_Command)
+@_alert_options
+@click.option("--model", help="Parquet file or name of a shipped model; the default one that is shipped.")
+@click.option(
+    "--prevalence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Fraction of real sources to be assumed; that of the model's card by default.",
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Parquet file to write, a row per alert.",
+)
+@click.pass_context
+def score_alerts_command(
+    context: click.Context,
+    files: tuple[Path, ...],
+    schema: Path | None,
+    model: str | None,
+    prevalence: float | None,
+    output: Path,
+) -> None:
+    """Score the alerts of Rubin and ZTF in FILES, which may be folders.
+
+    Reads Avro containers, the Confluent wire format and Fink's Parquet; see doc/alerts.md. Files that cannot
+    be read are named, the others go on, and the exit code is 1.
+    """
+    from .alerts.avro_schemas import SchemaFolder
+    from .alerts.score_alerts import score_alerts
+    from .reliability.shipped import DEFAULT_MODEL, open_model
+
+    reference = model or DEFAULT_MODEL
+    schemas = SchemaFolder(schema) if schema else None
+    summary = score_alerts(files, open_model(reference), output, schemas, reference, prevalence)
+    for reason, count in sorted(summary.reasons.items()):
+        click.echo(f"{count} alerts {f'not scored: {reason}' if reason else 'scored'}")
+    click.echo(f"{summary.reasons.total()} rows in {output}, by model {reference} ({summary.version}).")
+    _report_left_out(context, summary.errors)
+
+
+@main.command("ingest-alerts", cls=_Command)
+@_alert_options
+@click.argument("repo", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--instrument", required=True, help="LSSTCam, ZTF, or another one that REPO has.")
+@click.option("--run", required=True, help="RUN collection to put the cutouts into.")
+@click.option("--stamp-size", default=30, show_default=True, type=click.IntRange(21, 101), help="Pixels.")
+@click.pass_context
+def ingest_alerts_command(
+    context: click.Context,
+    files: tuple[Path, ...],
+    repo: Path,
+    schema: Path | None,
+    instrument: str,
+    run: str,
+    stamp_size: int,
+) -> None:
+    """Put the alerts in FILES into the butler repository REPO, which is made if it is absent.
+
+    They become dia_source_cutout datasets, one per visit and detector. Files that cannot be read are named,
+    the others go on, and the exit code is 1.
+    """
+    from .alerts.avro_schemas import SchemaFolder
+    from .alerts.ingest_alerts import ingest_alerts
+
+    schemas = SchemaFolder(schema) if schema else None
+    summary = ingest_alerts(files, repo, instrument, run, schemas, stamp_size)
+    click.echo(f"{summary.alerts} alerts in {summary.datasets} datasets in {repo}, collection {run}.")
+    for reason, count in sorted(summary.left_out.items()):
+        click.echo(f"{count} alerts left out: {reason}", err=True)
+    _report_left_out(context, summary.errors, summary.left_out.total())

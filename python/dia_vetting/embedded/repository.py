@@ -71,9 +71,9 @@ class ObservedVisit:
     ra, dec
         Boresight, ICRS, deg.
     rotation
-        Angle of the detector's +y axis from north towards east, deg.
+        Angle of the detector's +y axis from north towards east, deg; none if not known.
     airmass
-        At the middle of the exposure.
+        At the middle of the exposure; none if not known.
     target, program, reason
         Free words.
     simulated
@@ -89,8 +89,8 @@ class ObservedVisit:
     exposure_time: float
     ra: float
     dec: float
-    rotation: float
-    airmass: float
+    rotation: float | None
+    airmass: float | None
     target: str
     program: str
     reason: str
@@ -177,7 +177,7 @@ def _visit_rows(instrument: str, visit: ObservedVisit, number: int) -> dict[str,
     day = day_obs(visit.mjd_begin)
     day_begin = Time(f"{day // 10000}-{day // 100 % 100:02d}-{day % 100:02d}T12:00:00", scale="tai")
     timespan = Timespan(_time(visit.mjd_begin), _time(visit.mjd_end))
-    zenith = math.degrees(math.acos(min(1.0, 1.0 / max(visit.airmass, 1.0))))
+    zenith = None if visit.airmass is None else math.degrees(math.acos(1.0 / max(visit.airmass, 1.0)))
     both = {
         "instrument": instrument,
         "id": visit.visit,
@@ -200,7 +200,7 @@ def _visit_rows(instrument: str, visit: ObservedVisit, number: int) -> dict[str,
         "seq_end": number,
         "tracking_ra": visit.ra,
         "tracking_dec": visit.dec,
-        "sky_angle": visit.rotation % 360.0,
+        "sky_angle": None if visit.rotation is None else visit.rotation % 360.0,
         "has_simulated": visit.simulated,
         "can_see_sky": True,
     }
