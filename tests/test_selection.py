@@ -60,6 +60,16 @@ def test_figures_against_independent_code():
     assert found.tpr == pytest.approx(np.mean(logits[injected] > threshold), abs=2e-3)
 
 
+def test_few_rows_are_compared_at_a_rate_that_they_can_tell():
+    logits, injected, _ = _logits(700, 0.25, separation=3.0)
+    n_unlabelled = int((~injected).sum())
+    rate = 2 * np.sqrt(0.25 * 0.75 / n_unlabelled)
+    assert 0.03 < rate < 0.05
+    expected = np.mean(logits[injected] >= threshold_at_true_fpr(logits, injected, 0.25, rate))
+    assert figures(logits, injected, 0.25, 0.01).tpr == expected
+    assert figures(logits, injected, 0.25, 0.2).tpr > expected
+
+
 def test_the_loss_is_that_of_clean_labels():
     logits, injected, artefact = _logits(200_000, 0.2, separation=3.0)
     clean = injected | artefact

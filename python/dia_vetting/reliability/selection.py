@@ -104,6 +104,9 @@ def threshold_at_true_fpr(
 def figures(logits: NDArray[np.float32], injected: NDArray[np.bool_], prior: float, rate: float) -> Figures:
     """Return the figures of a network on its validation rows.
 
+    How many of N unlabelled rows are hidden is only known to its scatter, ``sqrt(pi (1 - pi) / N)``, and the
+    corrected rate to no less: networks are compared at twice that where ``rate`` is less.
+
     The loss is the cross-entropy with both classes weighing the same, that of the artefacts being the
     unlabelled's minus the hidden ones' share (Kiryo et al. 2017, arXiv:1703.00593, equation 2).
 
@@ -116,14 +119,16 @@ def figures(logits: NDArray[np.float32], injected: NDArray[np.bool_], prior: flo
     prior : `float`
         Fraction of real ones among the unlabelled, in [0, 1).
     rate : `float`
-        False-positive rate, in [0, 1).
+        False-positive rate at which networks are compared, in [0, 1), if there are rows enough.
 
     Returns
     -------
     figures : `Figures`
         To be compared with those of other networks at the same prior only.
     """
-    tpr = float(np.mean(logits[injected] >= threshold_at_true_fpr(logits, injected, prior, rate)))
+    scatter = np.sqrt(prior * (1 - prior) / (~injected).sum())
+    threshold = threshold_at_true_fpr(logits, injected, prior, max(rate, 2 * scatter))
+    tpr = float(np.mean(logits[injected] >= threshold))
     z = np.clip(logits.astype(float), -_LOGIT_RANGE, _LOGIT_RANGE)
     as_real, as_artefact = np.logaddexp(0, -z), np.logaddexp(0, z)
     hidden = prior * as_artefact[injected].mean()

@@ -65,7 +65,8 @@ class TrainingSettings:
     weight_decay : `float`
         AdamW's.
     selection_fpr : `float`
-        False-positive rate, on the validation rows, at which epochs are compared.
+        False-positive rate, on the validation rows, at which epochs are compared; a larger one is taken where
+        too few rows tell the hidden ones from artefacts (`~.selection.figures`).
     threads : `int`
         Torch threads; 0 leaves what ``OMP_NUM_THREADS`` says.
     strategy : `str`
