@@ -7,6 +7,7 @@ from astropy.table import Table
 from dia_vetting.extras import MissingPackageError, optional_import
 from dia_vetting.reliability.influence import influence_table, label_quality, self_influence, trained_on
 from dia_vetting.reliability.schemas import RELIABILITY_INFLUENCE
+from reliability_samples import lazily, make_cutouts, trained_task
 from scipy.optimize import minimize
 from scipy.special import expit
 
@@ -98,6 +99,22 @@ def test_planted_wrong_labels_are_at_the_top(planted):
     doubted = np.asarray(table["doubted"])
     assert np.mean(wrong[doubted]) > 0.8
     assert np.mean(doubted[wrong]) > 0.6
+
+
+def test_wrong_labels_of_trained_networks_are_at_the_top():
+    cutouts, labels, _ = make_cutouts(700, size=21)
+    wrong = np.random.default_rng(8).choice(labels["diaSourceId"], size=21, replace=False)
+    flip = np.isin(labels["diaSourceId"], wrong)
+    was = np.asarray(labels["state"])
+    labels["state"] = np.where(flip, np.where(was == "injected", "unlabelled", "injected"), was)
+    task = trained_task(strategy="plain", members=1, folds=2, epochs=8, doInfluence=True)
+    result = task.run(lazily(cutouts, labels), "Synthetic")
+    table = RELIABILITY_INFLUENCE.check(result.influence)
+    assert len(table) == np.sum(result.training["used"])
+    planted = np.isin(table["diaSourceId"], wrong)
+    assert planted.sum() == 21
+    for rank in ("influence_rank", "quality_rank"):
+        assert np.mean(np.asarray(table[rank])[planted] <= 0.06 * len(table)) >= 0.8, rank
 
 
 def test_ranks_follow_the_values(planted):
