@@ -3,9 +3,10 @@
     python benchmarks/reliability_outliers.py SET --train lsst_101 --test lsst_901 --camera decam_101
         --out DIR
 
-Networks are trained on a field without the artefacts of some causes (the truth says which; only this benchmark
-may ask it). The score is that of each method of `outliers.py`; the AUROC is the chance that a withheld source is
-stranger than one of a kind that was trained on, both of a field that training never saw.
+Networks are trained on a field without the artefacts of some causes (the truth says which; only this
+benchmark may ask it). The score is that of each method of `outliers.py`; the AUROC is the chance that a
+withheld source is stranger than one of a kind that was trained on, both of a field that training never
+saw.
 """
 
 import argparse

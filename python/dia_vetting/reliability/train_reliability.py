@@ -11,14 +11,12 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import lsst.pipe.base.connectionTypes as cT
 from astropy.table import Table
 from lsst.pex.config import ChoiceField, DictField, Field, RangeField
 from lsst.pipe.base import (
     NoWorkFound,
     PipelineTask,
     PipelineTaskConfig,
-    PipelineTaskConnections,
     QuantumContext,
     Struct,
 )
@@ -27,6 +25,7 @@ from .inputs import CUTOUT_COLUMNS
 from .networks import ARCHITECTURES, check_options
 from .schemas import RELIABILITY_INFLUENCE, RELIABILITY_TRAINING
 from .strategies import STRATEGIES, check_strategy
+from .training_connections import TrainReliabilityConnections
 from .training_rows import LabelledCutouts, TrainingRows, gather_rows
 
 if TYPE_CHECKING:
@@ -35,83 +34,6 @@ if TYPE_CHECKING:
     from .cross_fitting import CrossFit, FoldSettings
     from .model_dataset import ModelCard
     from .training import TrainingSettings
-
-_DETECTOR = ("instrument", "visit", "detector")
-
-
-class TrainReliabilityConnections(
-    PipelineTaskConnections,
-    dimensions=("instrument",),
-    defaultTemplates={
-        "cutoutType": "dia_source_cutout",
-        "labelType": "dia_source_label",
-        "modelName": "",
-        "initialModelName": "initial_",
-    },
-):
-    """Cutouts and labels of all detectors in, a model and a table of its training rows out.
-
-    ``modelName`` is a prefix, so that several models live in one repository: ``seed_cnn_`` makes
-    ``seed_cnn_reliability_model``. ``initialModelName`` is that of the model that fine-tuning starts from.
-    """
-
-    cutouts = cT.Input(
-        doc="Stamps of every DIA source, raw pixels.",
-        name="{cutoutType}",
-        storageClass="ArrowAstropy",
-        dimensions=_DETECTOR,
-        multiple=True,
-        deferLoad=True,
-    )
-    labels = cT.Input(
-        doc="State of every DIA source.",
-        name="{labelType}",
-        storageClass="ArrowAstropy",
-        dimensions=_DETECTOR,
-        multiple=True,
-        deferLoad=True,
-    )
-    initialModel = cT.Input(
-        doc="Model whose networks training starts from (fineTune).",
-        name="{initialModelName}reliability_model",
-        storageClass="ArrowTable",
-        dimensions=("instrument",),
-    )
-    model = cT.Output(
-        doc="Networks, one per fold, with their model card.",
-        name="{modelName}reliability_model",
-        storageClass="ArrowTable",
-        dimensions=("instrument",),
-    )
-    training = cT.Output(
-        doc="Every labelled DIA source, whether it was trained on, its fold and its out-of-fold score.",
-        name="{modelName}reliability_training",
-        storageClass="ArrowAstropy",
-        dimensions=("instrument",),
-    )
-    influence = cT.Output(
-        doc="Training rows ranked by their influence and by how much their label is doubted (doInfluence).",
-        name="{modelName}reliability_influence",
-        storageClass="ArrowAstropy",
-        dimensions=("instrument",),
-    )
-    trainingSchema = cT.InitOutput(
-        doc="Columns of the table of training rows.",
-        name="{modelName}reliability_training_schema",
-        storageClass="ArrowAstropy",
-    )
-    influenceSchema = cT.InitOutput(
-        doc="Columns of the table of influence.",
-        name="{modelName}reliability_influence_schema",
-        storageClass="ArrowAstropy",
-    )
-
-    def __init__(self, *, config: "TrainReliabilityConfig") -> None:
-        if not config.fineTune:
-            del self.initialModel
-        if not config.doInfluence:
-            del self.influence
-            del self.influenceSchema
 
 
 class TrainReliabilityConfig(PipelineTaskConfig, pipelineConnections=TrainReliabilityConnections):
@@ -129,7 +51,7 @@ class TrainReliabilityConfig(PipelineTaskConfig, pipelineConnections=TrainReliab
     strategy = ChoiceField[str](
         doc="How to deal with real sources among the unlabelled.",
         allowed={name: str(options.__doc__).splitlines()[0] for name, options in STRATEGIES.items()},
-        default="class_asymmetric_co_teaching",
+        default="deep_ensemble",
     )
     strategyOptions = DictField[str, float](
         doc="Options of the strategy; what is left out has its default, or is estimated.",
