@@ -97,8 +97,8 @@ def smoothed(kernel: torch.Tensor, even: bool) -> torch.Tensor:
     profile = kernel.new_tensor([0.5, 0.5] if even else [1 / 6, 2 / 3, 1 / 6])
     edge = len(profile) - 1
     planes = functional.pad(kernel, (edge, edge, edge, edge)).flatten(0, 1).unsqueeze(1)
-    smooth = functional.conv2d(planes, torch.outer(profile, profile)[None, None])
-    return smooth.squeeze(1).unflatten(0, kernel.shape[:2])
+    smooth: torch.Tensor = functional.conv2d(planes, torch.outer(profile, profile)[None, None])
+    return smooth.reshape(*kernel.shape[:2], *smooth.shape[2:])
 
 
 class DihedralConv(Bakeable):

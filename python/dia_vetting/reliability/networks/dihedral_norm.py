@@ -56,7 +56,7 @@ class FieldNorm(nn.Module):
             scale, shift = self.scale_and_shift()
             return maps * scale[:, None, None] + shift[:, None, None]
         normalised: torch.Tensor
-        normalised, mean, variance = _Normalise.apply(maps, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
+        normalised, mean, variance = _Normalise.apply(maps, self.weight, self.bias, self.eps)
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance, self.momentum)
@@ -87,7 +87,7 @@ class _Normalise(torch.autograd.Function):
         return normalised, mean, variance
 
     @staticmethod
-    def backward(  # type: ignore[override]
+    def backward(
         ctx: Any, gradient: torch.Tensor, _mean: None, _variance: None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
         maps, weight, mean, inverse = ctx.saved_tensors

@@ -61,6 +61,8 @@ class DihedralResNet(TripletNetwork):
         Size, dropout and metadata.
     """
 
+    used: torch.Tensor
+
     def __init__(self, n_channels: int, options: DihedralResNetOptions) -> None:
         width = options.width
         super().__init__(n_features=options.hidden, dropout=options.dropout)
