@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from dia_vetting.reliability.cross_fitting import FoldSettings, ModelNotes, TrainingSet, cross_fit
 from dia_vetting.reliability.inputs import unscorable_reasons
 from dia_vetting.reliability.model_dataset import to_table
+from dia_vetting.reliability.networks import check_options
 from dia_vetting.reliability.training import TrainingSettings
 from dia_vetting.seeding import generator
 from reliability_data import Rows, load, stack
@@ -76,7 +77,7 @@ def main() -> None:
     result = cross_fit(
         data,
         args.architecture,
-        {},
+        dataclasses.asdict(check_options(args.architecture, {})),
         settings,
         FoldSettings(n_folds=args.folds, members=args.members, validation_fraction=0.1),
         ModelNotes(

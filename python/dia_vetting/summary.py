@@ -19,6 +19,12 @@ _COMPARISONS = {
     "transient_vs_artefact": "transient / artefact (truth)",
     "uninjected_real_vs_artefact": "real, not injected / artefact (truth)",
 }
+_MODELS = {
+    "": "The model trained here, out of fold",
+    "seed_cnn_": "The seed CNN trained here, out of fold",
+    "shipped_": "The model that comes with the package",
+}
+"""What is said of each model, by the prefix of its datasets."""
 _QUERIES = """\
 from lsst.daf.butler import Butler
 butler = Butler("{repo}", collections="{collection}", instrument="{instrument}")
@@ -65,10 +71,10 @@ def summarize(repo: str, collection: str, instrument: str) -> str:
         if metrics is None or scored is None:
             raise BadInputError(f"{repo}, {collection}", f"reliability_metrics of {instrument}", "none")
         lines = [f"Collection {collection} in {repo}", "", *_counts(metrics["counts"]), ""]
-        for prefix, name in (("", "small_resnet"), ("seed_cnn_", "seed_cnn")):
+        for prefix, name in _MODELS.items():
             found = _get(butler, f"{prefix}reliability_metrics")
             if found is not None:
-                lines += [f"{name}, out of fold, 95 % intervals over sky groups", *_reliability(found), ""]
+                lines += [f"{name}, 95 % intervals over sky groups", *_reliability(found), ""]
         injection = _get(butler, "injection_metrics")
         if injection is not None:
             lines += ["Injections", *_injection(injection), ""]
