@@ -140,7 +140,9 @@ def _put(
     summary: AlertIngest,
 ) -> None:
     """Put the alerts of a detector, each id once."""
-    once = {alert.dia_source_id or alert.candid: alert for alert in reversed(alerts)}
+    once: dict[int, Alert] = {}
+    for alert in alerts:
+        once.setdefault(alert.dia_source_id or alert.candid, alert)
     if not missing(butler, _DATASET_TYPE, run, data_id):
         there = set(butler.get(_DATASET_TYPE, data_id, collections=run)["diaSourceId"])
         if not once.keys() <= there:
@@ -151,7 +153,7 @@ def _put(
         return
     if len(once) < len(alerts):
         summary.left_out["another packet of the same id was ingested"] += len(alerts) - len(once)
-    put_once(butler, alert_cutouts(list(reversed(once.values())), size), _DATASET_TYPE, run, data_id)
+    put_once(butler, alert_cutouts(list(once.values()), size), _DATASET_TYPE, run, data_id)
     summary.alerts += len(once)
     summary.datasets += 1
 
