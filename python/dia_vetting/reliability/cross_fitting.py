@@ -28,7 +28,7 @@ from .networks.base import TripletNetwork
 from .outliers import fit_outliers
 from .prior import estimate_prior
 from .scoring import load_networks, predict_features, predict_logits
-from .selection import threshold_at_true_fpr
+from .selection import LARGEST_PRIOR, threshold_at_true_fpr
 from .training import TrainedNetwork, TrainingSettings, train_networks
 
 __all__ = ["CrossFit", "FoldSettings", "ModelNotes", "TrainingSet", "cross_fit", "make_thresholds"]
@@ -43,7 +43,7 @@ _FPR_POINTS = (0.0015, 0.01)
 _TPR_POINTS = (0.9, 0.95, 0.98)
 """True-positive rates of injections that it has thresholds for."""
 
-_PREVALENCES = (0.001, 0.5)
+_PREVALENCES = (0.001, LARGEST_PRIOR)
 """Least and largest prevalence that is taken from the estimate."""
 
 type F32 = NDArray[np.float32]
@@ -220,7 +220,7 @@ def cross_fit(
     trained: list[TrainedNetwork] = []
     for split in splits:
         if initial is not None:
-            check_unseen(split, data.cells, initial.trained_cells)
+            check_unseen(split, *_same_resolution(data.cells, fold_settings.nside, initial))
         trained += train_networks(
             data.inputs,
             data.injected,
@@ -263,6 +263,15 @@ def cross_fit(
     return _finish(model, data, splits, notes.prevalence)
 
 
+def _same_resolution(cells: I64, nside: int, initial: ReliabilityModel) -> tuple[I64, I64]:
+    """Return sky cells, and those that a model was trained on, at the coarser of the two resolutions.
+
+    In the nested scheme of HEALPix, cells 4 n to 4 n + 3 make up cell n of half the resolution.
+    """
+    coarser = min(nside, initial.card.nside)
+    return cells // (nside // coarser) ** 2, initial.trained_cells // (initial.card.nside // coarser) ** 2
+
+
 def _finish(
     model: ReliabilityModel, data: TrainingSet, splits: list[Split], prevalence: float | None
 ) -> CrossFit:
@@ -278,10 +287,11 @@ def _finish(
         folds[split.test] = split.fold
         auxiliary |= _outlier_arrays(members, own, data, split)
     prior = estimate_prior(logits, data.injected, data.cells)
-    calibration = fit_calibration(logits, data.injected, float(prior.value))
+    believed = min(float(prior.value), LARGEST_PRIOR)
+    calibration = fit_calibration(logits, data.injected, believed)
     if prevalence is None:
         prevalence = float(np.clip(prior.value, *_PREVALENCES))
-    thresholds = make_thresholds(logits, data.injected, float(prior.value), calibration, prevalence)
+    thresholds = make_thresholds(logits, data.injected, believed, calibration, prevalence)
     update = {
         "prevalence": prevalence,
         "prior": (float(prior.value), float(prior.low), float(prior.high)),
