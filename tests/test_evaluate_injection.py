@@ -1,9 +1,11 @@
 """Completeness, photometry and astrometry of injections: estimators against known answers."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from astropy.table import Table
-from dia_vetting.images import make_difference_image, pixel_to_sky
+from dia_vetting.images import make_difference_image, pixel_to_sky, planes_from_image
 from dia_vetting.injection.drawing import draw_sources, polynomial_stamps
 from dia_vetting.injection.evaluate_injection import EvaluateInjectionConfig, EvaluateInjectionTask
 from dia_vetting.injection.injection_metrics import injection_curve, injection_metrics
@@ -77,6 +79,21 @@ def test_expected_snr_is_that_of_repeated_measurements():
     np.testing.assert_allclose(found, shifted, rtol=1e-12)
 
 
+def test_faded_sources_are_as_hard_to_detect_as_others():
+    """Their flux is negative, the signal-to-noise ratio that is expected of them is not."""
+    planes, psf = noisy_planes(SHAPE, GAIN, 1, SKY), moffat_psf(SHAPE)
+    x, y, flux = np.array([150.3, 90.0]), np.array([120.7, 200.2]), np.array([3000.0, 500.0])
+    drawn = draw_sources(planes, polynomial_stamps(psf), x, y, flux, GAIN, None).planes
+    positive = Difference(drawn, psf, 0, 0)
+    negative = dataclasses.replace(
+        positive, planes=Planes(2 * planes.image - drawn.image, drawn.variance, drawn.mask)
+    )
+    gain = np.full(2, GAIN)
+    expected = expected_snr(positive, x, y, flux, gain)
+    np.testing.assert_array_equal(expected_snr(negative, x, y, -flux, gain), expected)
+    assert (expected > 5).all()
+
+
 def test_fifty_percent_point_of_a_threshold():
     """Sources detected at measured SNR > 5 with unit noise: half of those at SNR 5 are."""
     rng = RNG(2)
@@ -115,6 +132,17 @@ def test_estimators_recover_what_was_put_in():
         0.02 * np.sqrt(np.log(4)), rel=0.05
     )
     assert np.isnan(with_interval(sample.where(np.arange(3)), flux_bias, RNG(0)).value)
+
+
+def test_bias_and_pull_of_negative_fluxes():
+    """Measured a tenth too bright, whatever the sign: the bias is the same, and so is the pull's width."""
+    rng = RNG(7)
+    truth = np.exp(rng.uniform(5, 10, 500))
+    noise, error = rng.normal(0, 100, 500), np.full(500, 100.0)
+    both = [Measured(s * truth, s * (1.1 * truth + noise), error, np.zeros(500)) for s in (1, -1)]
+    assert flux_bias(both[1]) == pytest.approx(flux_bias(both[0]), rel=1e-12)
+    assert flux_bias(both[0]) == pytest.approx(0.1, abs=0.01)
+    assert pull_std(both[1]) == pytest.approx(pull_std(both[0]), rel=1e-12)
 
 
 def test_completeness_has_wilsons_interval():
@@ -225,6 +253,29 @@ def test_outcomes_follow_ids_not_rows(campaign):
     assert found["clean"].tolist() == [True, False, True, True]
     noise = np.sqrt(SKY) / GAIN * np.sqrt(moffat_psf(SHAPE).effective_area([150.0], [150.0])[0])
     np.testing.assert_allclose(found["expected_snr"], found["flux"] / noise, rtol=0.1)
+
+
+def test_outcomes_of_a_negative_campaign(campaign):
+    """All of it turned round, pixels and fluxes: the outcomes are the same but for the sign of the fluxes."""
+    injected, labels, sources, missed, difference = campaign
+    injected, sources = injected.copy(), sources.copy()
+    for table, names in ((injected, ("flux", "injected_flux")), (sources, ("psfFlux",))):
+        for name in names:
+            table[name] *= -1
+    task = EvaluateInjectionTask(config=EvaluateInjectionConfig())
+    positive = task.follow(*campaign, visit=42, detector=3)
+    turned = make_difference_image(difference, _negative(planes_from_image(difference)), moffat_psf(SHAPE))
+    negative = task.follow(injected, labels, sources, missed, turned, visit=42, detector=3)
+    for name in INJECTION_OUTCOME.names():
+        sign = -1 if name in ("flux", "psfFlux") else 1
+        expected = sign * positive[name] if sign < 0 else positive[name]
+        np.testing.assert_array_equal(negative[name], expected, err_msg=name)
+    pulls = [task.run(table, []).metrics["all"]["snr_0"]["pull_mean"] for table in (positive, negative)]
+    assert pulls[0] == -pulls[1] > 0
+
+
+def _negative(planes: Planes) -> Planes:
+    return Planes(-planes.image, planes.variance, planes.mask)
 
 
 def test_task_makes_figures_curve_and_plots(campaign, tmp_path):

@@ -14,7 +14,11 @@ from dia_vetting.images import (
 )
 from dia_vetting.injection.flags import InjectionFlag
 from dia_vetting.injection.gain import GainError
-from dia_vetting.injection.inject_transients import InjectTransientsConfig, InjectTransientsTask
+from dia_vetting.injection.inject_transients import (
+    InjectTransientsConfig,
+    InjectTransientsConnections,
+    InjectTransientsTask,
+)
 from dia_vetting.injection.schemas import INJECTED_CATALOG, TRANSIENT_EPOCH
 from dia_vetting.masks import MaskBit
 from dia_vetting.planes import Planes
@@ -159,6 +163,29 @@ def test_gain_comes_from_the_scaling_where_there_is_one(table):
     task.run(visit_image(planes, start=START), [table], **DATA_ID)
     assert task.metadata["gain"] == pytest.approx(GAIN, rel=0.01)
     assert 0 < task.metadata["psf_border_fraction"] < 0.01
+
+
+def test_gain_is_measured_where_the_calibration_is_not_that_of_the_pixels(table):
+    """As in a template, which has the scaling of the visit image whose pixels it was warped to."""
+    scaled = visit_image(noisy_planes(SHAPE, GAIN), start=START, flux_per_electron=1 / 7.0)
+    config = InjectTransientsConfig()
+    config.gainFromVariance = True
+    task = InjectTransientsTask(config=config)
+    catalog = task.run(scaled, [table], **DATA_ID).injectedCatalog
+    assert task.metadata["gain"] == pytest.approx(GAIN, rel=0.01)
+    np.testing.assert_allclose(catalog["gain"], GAIN, rtol=0.01)
+
+
+def test_dataset_names_follow_the_image():
+    config = InjectTransientsConfig()
+    config.connections.visitImageType = "template_detector"
+    config.connections.epochType = "transient_template_epoch"
+    connections = InjectTransientsConnections(config=config)
+    assert connections.visitImage.name == "template_detector"
+    assert connections.epochs.name == "transient_template_epoch"
+    assert connections.injectedImage.name == "injected_template_detector"
+    assert connections.injectedCatalog.name == "injected_template_detector_catalog"
+    assert connections.injectedCatalogSchema.name == "injected_template_detector_catalog_schema"
 
 
 def test_nan_pixels_stay(table):

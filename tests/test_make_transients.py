@@ -21,7 +21,14 @@ from dia_vetting.injection.make_transients import (
     MakeTransientsTask,
     visits_from_data_ids,
 )
-from dia_vetting.injection.schemas import HOST_GALAXY, INJECTION_OUTCOME, TRANSIENT_EPOCH, TRANSIENT_TRUTH
+from dia_vetting.injection.schemas import (
+    HOST_GALAXY,
+    INJECTED_DIFFERENCE_CATALOG,
+    INJECTION_OUTCOME,
+    TRANSIENT_EPOCH,
+    TRANSIENT_TEMPLATE_EPOCH,
+    TRANSIENT_TRUTH,
+)
 from dia_vetting.injection.transients import Field, Visit
 from dia_vetting.reliability.schemas import DIA_SOURCE_LABEL, DIA_SOURCE_REQUIRED, MISSED_INJECTION
 from injection_images import noisy_planes, visit_image
@@ -30,7 +37,7 @@ from lsst.pipe.base import Pipeline
 from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 from lsst.sphgeom import Circle, LonLat, UnitVector3d
 
-SHAPE, GAIN = (200, 200), 1.5
+SHAPE, GAIN, TEMPLATE_GAIN = (200, 200), 1.5, 12.0
 VISITS = {42: "g", 43: "r"}
 GEOMETRY = TractGeometry("embedded_simlsst_v1", 0, 150.0, 2.0, 0.2, (500, 500), 250, 10)
 PIPELINE = """
@@ -43,9 +50,20 @@ tasks:
     config:
       hostFraction: 0.5
       hostlessFraction: 0.2
+      fadedFraction: 0.2
+      varyingFraction: 0.2
       seed: 5
   injectTransients:
     class: dia_vetting.injection.inject_transients.InjectTransientsTask
+  injectTemplates:
+    class: dia_vetting.injection.inject_transients.InjectTransientsTask
+    config:
+      connections.visitImageType: template_detector
+      connections.epochType: transient_template_epoch
+      seed: 1
+      gainFromVariance: true
+  combineInjections:
+    class: dia_vetting.injection.combine_injections.CombineInjectionsTask
 """
 
 
@@ -89,10 +107,14 @@ def repository(tmp_path_factory):
     SimLSST().register_detector(butler.registry, 0, "D0")
     register_visits(butler, SimLSST(), records)
     register_tract(butler, GEOMETRY, "geometry")
+    dimensions = ("instrument", "visit", "detector")
+    butler.registry.registerDatasetType(
+        DatasetType("template_detector", dimensions, "VisitImage", universe=butler.dimensions)
+    )
     for visit, image in images.items():
-        put_once(
-            butler, image, "visit_image", "raw", {"instrument": "SimLSST", "visit": visit, "detector": 0}
-        )
+        put_once(butler, image, "visit_image", "raw", data_id(visit))
+        deep = visit_image(noisy_planes(SHAPE, TEMPLATE_GAIN, visit + 100), visit=visit, detector=0)
+        put_once(butler, deep, "template_detector", "raw", data_id(visit))
     butler.registry.registerDatasetType(
         DatasetType("object", ("skymap", "tract"), "ArrowAstropy", universe=butler.dimensions)
     )
@@ -116,7 +138,7 @@ def outputs(repository):
 
 def test_whole_injection_from_objects_to_pixels(outputs):
     butler, quanta = outputs
-    assert len(quanta) == 4
+    assert len(quanta) == 2 + 3 * len(VISITS)
     tract = {"instrument": "SimLSST", "skymap": GEOMETRY.skymap, "tract": 0}
     truth, epochs = butler.get("transient_truth", tract), butler.get("transient_epoch", tract)
     TRANSIENT_TRUTH.check(truth)
@@ -144,9 +166,81 @@ def test_whole_injection_from_objects_to_pixels(outputs):
     assert region.contains(np.deg2rad(np.asarray(free["ra"])), np.deg2rad(np.asarray(free["dec"]))).all()
 
 
+def test_template_gets_what_faded_or_varies(outputs):
+    butler, _ = outputs
+    tract = {"instrument": "SimLSST", "skymap": GEOMETRY.skymap, "tract": 0}
+    truth, epochs = butler.get("transient_truth", tract), butler.get("transient_template_epoch", tract)
+    TRANSIENT_TEMPLATE_EPOCH.check(epochs)
+    shining = truth["injection_id"][truth["kind"] != "appearing"]
+    assert sorted(epochs["injection_id"]) == sorted(shining)
+    assert 10 < len(epochs) < 0.7 * len(truth)
+    for visit in VISITS:
+        catalog = butler.get("injected_template_detector_catalog", data_id(visit))
+        mine = epochs[epochs["visit"] == visit]
+        assert set(catalog["injection_id"]) <= set(mine["injection_id"])
+        assert len(catalog) >= 0.9 * len(mine) > 3
+        assert (catalog["injection_flag"] == 0).all()
+        np.testing.assert_allclose(catalog["gain"], TEMPLATE_GAIN, rtol=0.1)
+        image = butler.get("injected_template_detector", data_id(visit))
+        assert has_injections(image)
+        added = image.image.array.astype(float) - butler.get("template_detector", data_id(visit)).image.array
+        assert added.sum() == pytest.approx(catalog["injected_flux"].sum(), rel=1e-3)
+
+
+def test_difference_shows_visit_minus_template(outputs):
+    butler, _ = outputs
+    tract = {"instrument": "SimLSST", "skymap": GEOMETRY.skymap, "tract": 0}
+    truth = butler.get("transient_truth", tract)
+    kind = dict(zip(truth["injection_id"], truth["kind"], strict=True))
+    names = ("injected_visit_image_catalog", "injected_template_detector_catalog")
+    for visit in VISITS:
+        catalog = INJECTED_DIFFERENCE_CATALOG.check(butler.get("injected_difference_catalog", data_id(visit)))
+        science, template = (
+            {row["injection_id"]: row["flux"] for row in butler.get(name, data_id(visit))} for name in names
+        )
+        assert sorted(catalog["injection_id"]) == sorted(science | template)
+        for key, flux in zip(catalog["injection_id"], catalog["flux"], strict=True):
+            assert flux == pytest.approx(science.get(key, 0.0) - template.get(key, 0.0))
+            assert (key in science, key in template) == (kind[key] != "faded", kind[key] != "appearing")
+        faded = [kind[key] == "faded" for key in catalog["injection_id"]]
+        assert sum(faded) > 1
+        assert (catalog["flux"][faded] < 0).all()
+
+
+def _whole(catalog):
+    """Return which sources have all of their stamp on the image."""
+    inside = [(catalog[axis] > 16) & (catalog[axis] < SHAPE[0] - 17) for axis in "xy"]
+    return np.asarray(inside[0] & inside[1])
+
+
+def test_photons_of_the_template_are_others(outputs):
+    """A varying transient in both images: its noise is not drawn alike."""
+    butler, _ = outputs
+    names = ("injected_visit_image_catalog", "injected_template_detector_catalog")
+    pulls = []
+    for visit in VISITS:
+        tables = [butler.get(name, data_id(visit)) for name in names]
+        both = np.intersect1d(*(table["injection_id"] for table in tables))
+        rows = [table[np.isin(table["injection_id"], both) & _whole(table)] for table in tables]
+        rows = [table[np.argsort(table["injection_id"])] for table in rows]
+        pulls += zip(*((t["injected_flux"] - t["flux"]) / np.sqrt(t["flux"] / t["gain"]) for t in rows))
+    pulls = np.array(pulls)
+    assert len(pulls) > 8
+    assert np.abs(pulls).max() < 5
+    assert np.abs(np.corrcoef(pulls.T)[0, 1]) < 0.7
+
+
 def test_schemas_are_datasets(outputs):
     butler, _ = outputs
-    for name in ("host_galaxy", "transient_truth", "transient_epoch", "injected_visit_image_catalog"):
+    for name in (
+        "host_galaxy",
+        "transient_truth",
+        "transient_epoch",
+        "transient_template_epoch",
+        "injected_visit_image_catalog",
+        "injected_template_detector_catalog",
+        "injected_difference_catalog",
+    ):
         schema = butler.get(f"{name}_schema")
         assert schema.colnames == ["name", "dtype", "unit", "shape", "description"]
     assert butler.get("host_galaxy_schema")["name"].tolist() == HOST_GALAXY.names()
@@ -173,6 +267,7 @@ def test_run_counts_and_reports():
     assert len(found.truth) == len(found.epochs) == 0
     assert task.metadata["hosts"] == task.metadata["hosted"] == 0
     assert task.metadata["visits"] == 1
+    assert task.metadata["faded"] == task.metadata["varying"] == len(found.templateEpochs) == 0
 
 
 def test_data_ids_without_records_are_refused(repository):
@@ -192,6 +287,15 @@ def test_magnitude_range_must_not_be_empty():
         config.validate()
 
 
+def test_fractions_must_not_exceed_the_whole():
+    config = MakeTransientsConfig()
+    config.fadedFraction, config.varyingFraction = 0.75, 0.25
+    config.validate()
+    config.varyingFraction = 0.5
+    with pytest.raises(ValueError, match=r"fadedFraction 0\.75 and varyingFraction 0\.5 exceed 1"):
+        config.validate()
+
+
 def test_seed_of_the_configuration_decides_every_draw():
     region = Circle(UnitVector3d(LonLat.fromDegrees(10.0, 0.0)), LonLat.fromDegrees(1.0, 0.0).getLon())
     rng = np.random.default_rng(0)
@@ -206,6 +310,22 @@ def test_seed_of_the_configuration_decides_every_draw():
     )
     np.testing.assert_array_equal(one["ra"], again["ra"])
     assert not set(one["injection_id"]) & set(other["injection_id"])
+
+
+def test_kinds_are_configured_and_counted():
+    region = Circle(UnitVector3d(LonLat.fromDegrees(10.0, 0.0)), LonLat.fromDegrees(1.0, 0.0).getLon())
+    hosts = HOST_GALAXY.build(
+        {name: np.full(300, 10.0) for name in HOST_GALAXY.names()} | {"host_dec": np.zeros(300)}
+    )
+    config = MakeTransientsConfig()
+    config.hostFraction, config.fadedFraction, config.varyingFraction = 1.0, 0.6, 0.3
+    task = MakeTransientsTask(config=config)
+    found = task.run(hosts, [Visit(1, "r", (region,))], Field(0, "SimLSST", "sky", 0, region))
+    faded, varying = task.metadata["faded"], task.metadata["varying"]
+    assert faded == pytest.approx(0.6 * len(found.truth), abs=35)
+    assert varying == pytest.approx(0.3 * len(found.truth), abs=35)
+    assert len(found.epochs) == len(found.truth) - faded
+    assert len(found.templateEpochs) == faded + varying
 
 
 EVALUATION = """

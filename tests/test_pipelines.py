@@ -14,7 +14,7 @@ OVERALL_INPUTS = {
     "Embedded/vetting.yaml": SURVEY | TRUTH,
     "Embedded/decam.yaml": SURVEY | {"reliability_model"},
     "_ingredients/injection.yaml": {"object", "visit_image"},
-    "_ingredients/embedded.yaml": SURVEY | {"transient_epoch"},
+    "_ingredients/embedded.yaml": SURVEY | {"transient_epoch", "transient_template_epoch"},
     "_ingredients/vetting.yaml": {
         "difference_image",
         "injected_visit_image",
@@ -66,6 +66,42 @@ def test_every_task_is_in_a_subset(name: str) -> None:
     assert set(graph.tasks) == set().union(*(set(s) for s in graph.task_subsets.values()))
 
 
+def readers(graph: PipelineGraph, name: str) -> set[str]:
+    """Return the tasks that read a dataset type."""
+    return {edge.task_label for edge in graph.consuming_edges_of(name)}
+
+
+def test_differences_are_made_of_templates_with_transients_in_them() -> None:
+    """In the survey, and only there: real exposures have no transients put into their templates."""
+    graph = load("Embedded/vetting.yaml")
+    after = {"subtractImages", "detectDiaSources", "extractCutouts"}
+    assert readers(graph, "injected_template_detector") == after
+    assert readers(graph, "template_detector") == {"injectTemplates"}
+    assert readers(graph, "injected_difference_catalog") == {"labelDiaSources", "evaluateInjection"}
+    assert readers(graph, "transient_epoch") == {"injectTransients"}
+    assert readers(graph, "transient_template_epoch") == {"injectTemplates"}
+    for catalog in ("injected_visit_image_catalog", "injected_template_detector_catalog"):
+        assert readers(graph, catalog) == {"combineInjections"}
+    graph = load("Embedded/decam.yaml")
+    assert not {"injectTemplates", "combineInjections"} & set(graph.tasks)
+    assert readers(graph, "template_detector") == after
+    assert readers(graph, "injected_visit_image_catalog") == {"labelDiaSources", "evaluateInjection"}
+
+
+def test_the_noise_of_templates_is_another_than_that_of_images() -> None:
+    graph = load("Embedded/vetting.yaml")
+    science, template = (graph.tasks[label].config for label in ("injectTransients", "injectTemplates"))
+    assert science.seed != template.seed
+    assert template.gainFromVariance
+    assert not science.gainFromVariance
+
+
+def test_only_the_survey_has_transients_that_faded_or_vary() -> None:
+    for name, some in (("Embedded/vetting.yaml", True), ("Embedded/decam.yaml", False)):
+        config = load(name).tasks["makeTransients"].config
+        assert (config.fadedFraction > 0.1) == (config.varyingFraction > 0.1) == some
+
+
 def test_every_table_has_its_schema_as_an_init_output() -> None:
     graph = load("Embedded/vetting.yaml")
     init_outputs = {
@@ -75,6 +111,9 @@ def test_every_table_has_its_schema_as_an_init_output() -> None:
         "object",
         "host_galaxy",
         "transient_epoch",
+        "transient_template_epoch",
+        "injected_template_detector_catalog",
+        "injected_difference_catalog",
         "dia_source_cutout",
         "dia_source_label",
         "dia_source_vetting",

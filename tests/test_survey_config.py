@@ -1,26 +1,42 @@
 """The survey's configuration: presets, sizes, files, and errors that name the key."""
 
+import numpy as np
 import pytest
 import yaml
+from dia_vetting.embedded.instruments import instrument_class
 from dia_vetting.embedded.survey import SurveyConfig, available_presets, available_sizes, load_config
 from dia_vetting.errors import BadInputError
 
 
 def test_presets_differ_as_cameras_and_sites_do():
-    lsst, hsc, ztf = (load_config(name) for name in ("lsst", "hsc", "ztf"))
-    assert [c.camera.pixel_scale for c in (lsst, hsc, ztf)] == [0.2, 0.168, 1.01]
+    lsst, hsc, ztf, decam = (load_config(name) for name in ("lsst", "hsc", "ztf", "decam"))
+    assert [c.camera.pixel_scale for c in (lsst, hsc, ztf, decam)] == [0.2, 0.168, 1.01, 0.263]
     assert lsst.observing.seeing == (0.6, 1.1)
     assert hsc.observing.seeing == (0.5, 0.9)
     assert ztf.observing.seeing == (1.8, 3.0)
+    assert decam.observing.seeing == (0.9, 1.5)
     # Samples per FWHM: ZTF undersamples, the others do not.
-    samples = [c.observing.seeing[0] / c.camera.pixel_scale for c in (lsst, hsc, ztf)]
-    assert samples[0] > 2.9
-    assert samples[1] > 2.9
-    assert samples[2] < 2.0
-    assert hsc.sky.limit > lsst.sky.limit > ztf.sky.limit
-    assert hsc.camera.thickness > lsst.camera.thickness > ztf.camera.thickness
+    samples = [c.observing.seeing[0] / c.camera.pixel_scale for c in (lsst, hsc, decam, ztf)]
+    assert min(samples[:3]) > 2.9
+    assert samples[3] < 2.0
+    assert hsc.sky.limit > lsst.sky.limit > decam.sky.limit > ztf.sky.limit
+    thickness = [c.camera.thickness for c in (decam, hsc, lsst, ztf)]
+    assert thickness == sorted(thickness, reverse=True)
     assert hsc.psf.coma / hsc.camera.pixel_scale > 2 * lsst.psf.coma / lsst.camera.pixel_scale
-    assert len({c.instrument for c in (lsst, hsc, ztf)}) == 3
+
+
+@pytest.mark.parametrize("preset", available_presets())
+def test_every_preset_is_a_camera_of_its_own_somewhere_else(preset):
+    config = load_config(preset)
+    instrument = instrument_class(config.instrument)
+    assert instrument.name == config.instrument
+    assert config.instrument.lower() == f"sim{preset}"
+    assert set(config.camera.zero_points) <= set(instrument.filters)
+    assert set(config.camera.zero_points) <= set(config.observing.sky_brightness)
+    others = [load_config(name) for name in available_presets() if name != preset]
+    for other in others:
+        assert other.instrument != config.instrument
+        assert np.hypot(other.sky.ra - config.sky.ra, other.sky.dec - config.sky.dec) > 10
 
 
 def test_demo_is_as_large_as_promised_and_quick_a_quarter():
@@ -42,6 +58,10 @@ def test_every_preset_works_in_every_size(preset, size):
     config = load_config(preset, size=size)
     assert isinstance(config, SurveyConfig)
     assert SurveyConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_presets_are_four():
+    assert available_presets() == ["decam", "hsc", "lsst", "ztf"]
 
 
 def test_every_field_is_described():

@@ -6,7 +6,13 @@ import json
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
-from dia_vetting.injection.schemas import HOST_GALAXY, TRANSIENT_EPOCH, host_galaxy_schema
+from dia_vetting.injection.schemas import (
+    HOST_GALAXY,
+    TRANSIENT_EPOCH,
+    TRANSIENT_TEMPLATE_EPOCH,
+    TRANSIENT_TRUTH,
+    host_galaxy_schema,
+)
 from dia_vetting.injection.sky_regions import inside_any, uniform_positions
 from dia_vetting.injection.transients import Field, SeedPopulation, Visit
 from lsst.sphgeom import ConvexPolygon, LonLat, UnitVector3d
@@ -94,6 +100,82 @@ def test_fractions(drawn):
     hosted = np.count_nonzero(drawn.truth["host_id"])
     assert abs(hosted - expected) < 4 * np.sqrt(0.25 * drawn.hosts_in_visits)
     assert (len(drawn.truth) - hosted) / len(drawn.truth) == pytest.approx(0.05, abs=6 / len(drawn.truth))
+
+
+@pytest.fixture(scope="module")
+def mixed(drawn):
+    """The same population, a quarter of it faded and a sixth varying."""
+    model = SeedPopulation(fraction=0.5, faded_fraction=0.25, varying_fraction=1 / 6)
+    return model.draw(hosts(4000, half=0.25), visits(6), FIELD)
+
+
+def kinds(population):
+    """Return the truth's row by id, and by kind the ids."""
+    truth = population.truth
+    ids = {kind: set(truth["injection_id"][truth["kind"] == kind]) for kind in np.unique(truth["kind"])}
+    return {row["injection_id"]: row for row in truth}, ids
+
+
+def test_fractions_that_faded_and_that_vary(mixed):
+    _, ids = kinds(mixed)
+    count = len(mixed.truth)
+    assert count > 5000
+    for kind, fraction in (("faded", 1 / 4), ("varying", 1 / 6), ("appearing", 7 / 12)):
+        error = np.sqrt(fraction * (1 - fraction) / count)
+        assert len(ids[kind]) / count == pytest.approx(fraction, abs=4 * error)
+    # Host-less ones are not another kind of object.
+    hostless = mixed.truth["kind"][mixed.truth["host_id"] == 0]
+    assert np.mean(hostless == "faded") == pytest.approx(0.25, abs=4 * np.sqrt(0.19 / len(hostless)))
+
+
+def test_where_each_kind_shines(mixed):
+    """Appearing ones in the visit, faded ones in the template, varying ones in both, of another magnitude."""
+    _, ids = kinds(mixed)
+    TRANSIENT_EPOCH.check(mixed.epochs)
+    TRANSIENT_TEMPLATE_EPOCH.check(mixed.template_epochs)
+    TRANSIENT_TRUTH.check(mixed.truth)
+    assert sorted(mixed.epochs["injection_id"]) == sorted(ids["appearing"] | ids["varying"])
+    assert sorted(mixed.template_epochs["injection_id"]) == sorted(ids["faded"] | ids["varying"])
+    visit = {row["injection_id"]: row for row in mixed.epochs}
+    both = [row for row in mixed.template_epochs if row["injection_id"] in ids["varying"]]
+    for row in both:
+        for name in set(TRANSIENT_EPOCH.names()) - {"mag"}:
+            other = visit[row["injection_id"]][name]
+            assert row[name] == other or (name == "host_mag" and row["host_id"] == 0 and np.isnan(other))
+    change = [row["mag"] - visit[row["injection_id"]]["mag"] for row in both]
+    assert stats.kstest(change, stats.uniform(-1.5, 3.0).cdf).pvalue > 0.01
+
+
+def test_faded_ones_are_as_bright_as_they_would_have_been(drawn, mixed):
+    known = {row["injection_id"]: row for row in drawn.epochs}
+    _, ids = kinds(mixed)
+    faded = [row for row in mixed.template_epochs if row["injection_id"] in ids["faded"]]
+    assert len(faded) > 1000
+    for row in faded:
+        assert row["mag"] == known[row["injection_id"]]["mag"]
+        assert (row["ra"], row["dec"], row["visit"]) == tuple(
+            known[row["injection_id"]][name] for name in ("ra", "dec", "visit")
+        )
+
+
+def test_the_recipe_of_all_else_stays_as_it_was(drawn, mixed):
+    """Ids, hosts, positions and magnitudes are those of a population of which none has faded or varies."""
+    assert len(drawn.template_epochs) == 0
+    assert drawn.template_epochs.colnames == TRANSIENT_TEMPLATE_EPOCH.names()
+    assert set(drawn.truth["kind"]) == {"appearing"}
+    for name in set(TRANSIENT_TRUTH.names()) - {"kind"}:
+        np.testing.assert_array_equal(mixed.truth[name], drawn.truth[name])
+    _, ids = kinds(mixed)
+    kept = np.array([i not in ids["faded"] for i in drawn.epochs["injection_id"]])
+    for name in TRANSIENT_EPOCH.names():
+        np.testing.assert_array_equal(mixed.epochs[name], drawn.epochs[name][kept])
+
+
+def test_the_whole_may_have_faded():
+    model = SeedPopulation(fraction=0.5, faded_fraction=1.0)
+    population = model.draw(hosts(300, half=0.25), visits(1), FIELD)
+    assert len(population.epochs) == 0
+    assert len(population.template_epochs) == len(population.truth) > 50
 
 
 def test_default_fraction_is_three_percent():
