@@ -146,7 +146,8 @@ def test_rates_at_a_false_positive_rate(rows, evaluated):
     for rate in (0.001, 0.0015, 0.01, 0.05):
         tpr, fnr = figures[f"tpr_at_fpr_{rate}"], figures[f"fnr_at_fpr_{rate}"]
         np.testing.assert_allclose([tpr["value"], tpr["low"]], [1 - fnr["value"], 1 - fnr["high"]])
-        score, artefact = np.asarray(rows["reliability"]), np.asarray(rows["truth_class"]) == "artefact"
+        score = np.asarray(rows["reliability"], np.float64)
+        artefact = np.asarray(rows["truth_class"]) == "artefact"
         member = np.isfinite(score) & (rows["state"] != "masked")
         called = score >= figures[f"threshold_at_fpr_{rate}"]
         assert called[member & artefact].mean() <= rate

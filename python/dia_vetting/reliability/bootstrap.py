@@ -32,6 +32,15 @@ class Estimate:
     low: F64
     high: F64
 
+    @classmethod
+    def of(cls, value: ArrayLike, low: ArrayLike = np.nan, high: ArrayLike = np.nan) -> Estimate:
+        """Make an estimate of numbers or arrays; without an interval by default."""
+        return cls(*(np.asarray(part, np.float64) for part in (value, low, high)))
+
+    def at(self, index: int) -> Estimate:
+        """Return one element of an estimate of (K, ...) as an estimate of (...)."""
+        return Estimate.of(self.value[index], self.low[index], self.high[index])
+
     def summary(self) -> dict[str, float]:
         """Return a scalar estimate as a dictionary of value, low and high."""
         return {name: float(getattr(self, name)) for name in ("value", "low", "high")}

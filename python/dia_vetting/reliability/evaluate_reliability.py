@@ -146,9 +146,8 @@ class EvaluateReliabilityTask(PipelineTask):
         return from_table(butlerQC.get(inputRefs.model), name).card
 
     def _score_prevalence(self, card: "ModelCard | None") -> float | None:
-        if self.config.scorePrevalence is not None or card is None:
-            return self.config.scorePrevalence
-        return card.prevalence
+        asked: float | None = self.config.scorePrevalence
+        return card.prevalence if asked is None and card is not None else asked
 
     def _thresholds(self, card: "ModelCard | None") -> dict[str, float]:
         """Return the fixed threshold and those of the card, which are scores at the card's prevalence."""

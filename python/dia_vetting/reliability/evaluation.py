@@ -252,9 +252,10 @@ def _rates_at_fpr(sample: Sample, summary: CurveSummary, n_positive: int) -> dic
     """Return true-positive and false-negative rates at `FPR_POINTS`; Wilson's interval is in theirs too."""
     figures: dict[str, Any] = {}
     for i, rate in enumerate(FPR_POINTS):
-        value, *ends = (float(getattr(summary.tpr_at_fpr, end)[i]) for end in ("value", "low", "high"))
-        low, high = (float(end) for end in wilson_interval(value * n_positive, n_positive))
-        low, high = float(np.fmin(low, ends[0])), float(np.fmax(high, ends[1]))
+        found = summary.tpr_at_fpr.at(i)
+        value = float(found.value)
+        ends = wilson_interval(value * n_positive, n_positive)
+        low, high = float(np.fmin(ends[0], found.low)), float(np.fmax(ends[1], found.high))
         figures[f"threshold_at_fpr_{rate}"] = threshold_at_fpr(sample, rate)
         figures[f"tpr_at_fpr_{rate}"] = {"value": value, "low": low, "high": high}
         figures[f"fnr_at_fpr_{rate}"] = {"value": 1.0 - value, "low": 1.0 - high, "high": 1.0 - low}
@@ -267,9 +268,12 @@ def _stated_purity(
     index, n_groups = sample.group_index()
     called = sample.score >= threshold
     cells = (called & sample.positive, sample.positive, called & ~sample.positive, ~sample.positive)
-    counts = (np.bincount(index[cell], minlength=n_groups)[:, None].astype(float) for cell in cells)
-    found = purity_at_prevalence_estimate(*counts, weights, settings.prevalence)
-    return Estimate(found.value[0], found.low[0], found.high[0])
+    hits, positives, false, negatives = (
+        np.bincount(index[cell], minlength=n_groups)[:, None].astype(float) for cell in cells
+    )
+    return purity_at_prevalence_estimate(hits, positives, false, negatives, weights, settings.prevalence).at(
+        0
+    )
 
 
 def _parts(

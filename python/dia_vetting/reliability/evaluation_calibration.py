@@ -150,14 +150,12 @@ def _curve(
 
 def _figures(part: Sample, probability: F64, weights: NDArray[np.float32]) -> dict[str, Any]:
     index, n_groups = part.group_index()
-    rows, positives = (
-        np.bincount(index, values, minlength=n_groups)[:, None] for values in (None, part.positive)
-    )
-    observed = grouped_rate(positives, rows, weights)
+    rows = np.bincount(index, minlength=n_groups)[:, None].astype(float)
+    positives = np.bincount(index, part.positive, minlength=n_groups)[:, None].astype(float)
     return {
         "n": len(probability),
         "mean_predicted": float(probability.mean()) if len(probability) else float("nan"),
-        "observed_fraction": Estimate(observed.value[0], observed.low[0], observed.high[0]).summary(),
+        "observed_fraction": grouped_rate(positives, rows, weights).at(0).summary(),
         "expected_calibration_error": _error(part, probability, weights).summary(),
         "error_by_chance": _by_chance(probability),
     }
@@ -169,15 +167,15 @@ def _error(part: Sample, probability: F64, weights: NDArray[np.float32]) -> Esti
     The noise of replicates only ever adds to it, so that the interval is that of the bootstrap about its own
     mean, moved to the value (Davison & Hinkley 1997, section 5.2) and cut at 0.
     """
-    value = np.float64(expected_calibration_error(probability, part.positive, N_BINS))
+    value = expected_calibration_error(probability, part.positive, N_BINS)
     index, n_groups = part.group_index()
     if n_groups < 2:
-        return Estimate(value, np.float64(np.nan), np.float64(np.nan))
+        return Estimate.of(value)
     bins = np.clip(np.floor(probability * N_BINS), 0, N_BINS - 1).astype(np.int64)
     excess = np.bincount(index * N_BINS + bins, probability - part.positive, n_groups * N_BINS)
     drawn = np.abs(weights @ excess.reshape(n_groups, N_BINS)).sum(axis=1) / (weights @ np.bincount(index))
     low, high = percentile_interval((drawn - drawn.mean())[:, None])
-    return Estimate(value, np.maximum(value + low[0], 0.0), value + high[0])
+    return Estimate.of(value, max(value + low[0], 0.0), value + high[0])
 
 
 def _by_chance(probability: F64) -> float:

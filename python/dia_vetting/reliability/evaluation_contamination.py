@@ -104,8 +104,8 @@ def corrected_purity(
     low, high = wilson_interval(value * n_called, n_called, level)
     boot_low, boot_high = percentile_interval(_total_purity(priors, weights @ counts)[:, None], level)
     if np.isnan(value):
-        return Estimate(value, np.float64(np.nan), np.float64(np.nan))
-    return Estimate(value, np.fmin(low, boot_low[0]), np.fmax(high, boot_high[0]))
+        return Estimate.of(value)
+    return Estimate.of(value, np.fmin(low, boot_low[0]), np.fmax(high, boot_high[0]))
 
 
 def _total_purity(prior: Any, counts: F64) -> F64:
@@ -163,6 +163,7 @@ def _add_truth(
 
 def _rate(part: Sample, successes: Bool, trials: Bool, weights: NDArray[np.float32]) -> dict[str, float]:
     index, n_groups = part.group_index()
-    k, n = (np.bincount(index[rows], minlength=n_groups)[:, None] for rows in (successes, trials))
-    found = grouped_rate(k, n, weights)
-    return Estimate(found.value[0], found.low[0], found.high[0]).summary()
+    k, n = (
+        np.bincount(index[rows], minlength=n_groups)[:, None].astype(float) for rows in (successes, trials)
+    )
+    return grouped_rate(k, n, weights).at(0).summary()

@@ -68,7 +68,7 @@ def paired_rates(
         grouped_rate(k.sum(axis=1)[:, None], n.sum(axis=1)[:, None], weights, level)
         for k, n in zip(successes, trials, strict=True)
     ]
-    part, rest = (Estimate(s.value[0], s.low[0], s.high[0]) for s in sides)
+    part, rest = (side.at(0) for side in sides)
     counts = [np.asarray(c, np.float64) for c in (successes[0], trials[0], successes[1], trials[1])]
     once = np.ones((1, weights.shape[1]))
     plain, alike = _rates([once @ c for c in counts]), _standardised([once @ c for c in counts])
@@ -80,7 +80,7 @@ def paired_rates(
         part,
         rest,
         _difference(plain, plain_drawn, (n_part, n_rest), level),
-        _alone(alike[:, 1], alike_drawn[:, 1], effective, level),
+        _alone(alike[0, 1], alike_drawn[:, 1], effective, level),
         _difference(alike, alike_drawn, (shared, effective), level),
     )
 
@@ -110,10 +110,10 @@ def _effective(counts: list[F64]) -> tuple[float, float]:
     return n, n**2 / float((n1[shared] ** 2 / n2[shared]).sum()) if n else 0.0
 
 
-def _alone(value: F64, replicates: F64, n: float, level: float) -> Estimate:
-    low, high = wilson_interval(value[0] * n, n, level)
+def _alone(value: float, replicates: F64, n: float, level: float) -> Estimate:
+    low, high = wilson_interval(value * n, n, level)
     boot_low, boot_high = percentile_interval(replicates[:, None], level)
-    return Estimate(value[0], np.fmin(low, boot_low[0]), np.fmax(high, boot_high[0]))
+    return Estimate.of(value, np.fmin(low, boot_low[0]), np.fmax(high, boot_high[0]))
 
 
 def _difference(values: F64, replicates: F64, n: tuple[float, float], level: float) -> Estimate:
@@ -123,5 +123,5 @@ def _difference(values: F64, replicates: F64, n: tuple[float, float], level: flo
     high = difference + np.hypot(u1 - p1, p2 - l2)
     boot_low, boot_high = percentile_interval(replicates[:, :1] - replicates[:, 1:], level)
     if np.isnan(difference):
-        return Estimate(difference, np.float64(np.nan), np.float64(np.nan))
-    return Estimate(difference, np.fmin(low, boot_low[0]), np.fmax(high, boot_high[0]))
+        return Estimate.of(difference)
+    return Estimate.of(difference, np.fmin(low, boot_low[0]), np.fmax(high, boot_high[0]))

@@ -53,7 +53,8 @@ def snr_figure(curves: Table, threshold: float) -> Figure:
     figure, axes = _completeness_and_purity(curves, "snr", "signal-to-noise ratio", threshold)
     for axis in axes:
         axis.set_xscale("log")
-        axis.set_xticks([5, 6, 8, 10, 15, 25, 50, 100, 200], [5, 6, 8, 10, 15, 25, 50, 100, 200])
+        ticks = (5, 6, 8, 10, 15, 25, 50, 100, 200)
+        axis.set_xticks(ticks, [str(tick) for tick in ticks])
         axis.minorticks_off()
     return figure
 

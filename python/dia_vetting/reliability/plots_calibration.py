@@ -91,7 +91,7 @@ def _draw(column: Sequence[Axes], series: _Series, curves: Table, comparisons: M
         drawn = True
         error = comparisons[comparison]["calibration"][subset]["expected_calibration_error"]["value"]
         x, y = np.asarray(kept["x"], float), np.asarray(kept["y"], float)
-        style = {"color": colour, "marker": MARKERS[index % len(MARKERS)], "markersize": 4.5}
+        style: dict[str, Any] = {"color": colour, "marker": MARKERS[index % len(MARKERS)], "markersize": 4.5}
         bars = np.maximum([y - kept["y_low"], kept["y_high"] - y], 0)
         diagram.errorbar(
             x, y, yerr=bars, elinewidth=1.1, linewidth=1, label=f"{label}: ECE {error:.4f}", **style

@@ -191,7 +191,8 @@ def _draw_curves(
 def _enlarge(row: Sequence[Axes]) -> None:
     """Show the upper part of both panels, as far down as the curves are of interest."""
     for axis, where in zip(row, (0.01, OSS_REQ_0353[0]), strict=True):
-        heights = [np.interp(where, *line.get_data()) for line in axis.lines if len(line.get_xdata()) > 1]
+        drawn = [np.asarray(line.get_data(), np.float64) for line in axis.lines]
+        heights = [float(np.interp(where, *data)) for data in drawn if data.shape[1] > 1]
         lowest = min([0.7, *(height for height in heights if np.isfinite(height))])
         axis.set_ylim(max(np.floor(10 * lowest - 1) / 10, 0.0), 1.005)
     row[1].set_xlim(0.6, 1.0)

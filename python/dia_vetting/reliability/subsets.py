@@ -9,7 +9,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from .bootstrap import Estimate, grouped_rate
+from .bootstrap import grouped_rate
 from .metrics import SNR_EDGES, Sample
 from .paired import paired_rates
 from .stated_prevalence import purity_at_prevalence_estimate
@@ -126,8 +126,8 @@ def subset_figures(
         }
         for index, name in enumerate(masks):
             figures[name]["at_threshold"][threshold] = {
-                rate: Estimate(e.value[index], e.low[index], e.high[index]).summary()
-                for rate, e in rates.items()
+                rate: estimate.at(index).summary()
+                for rate, estimate in rates.items()
                 if rate == "sensitivity" or name not in COMPLETENESS_ONLY
             }
     return figures
