@@ -1,5 +1,6 @@
 """The page of a model says what is in its card."""
 
+import dataclasses
 from collections.abc import Iterator
 
 from dia_vetting.reliability.card_page import card_page
@@ -32,6 +33,14 @@ def test_a_model_that_started_afresh_and_its_datasets() -> None:
     assert "| Networks | 4: 2 for each of 2 folds of the sky |" in page
     size = sum(tensor.size for tensor in model.networks[0].values())
     assert f"| Numbers in each | {size:,} |" in page
+
+
+def test_a_model_without_trained_sky_says_so() -> None:
+    model = untrained_model()
+    assert "by the networks that never saw that sky" in card_page(model)
+    without = dataclasses.replace(model, trained_cells=model.trained_cells[:0]).sealed()
+    assert "must not be judged on its own training data" in card_page(without)
+    assert "never saw that sky" not in card_page(without)
 
 
 def test_every_line_of_a_table_has_two_cells() -> None:

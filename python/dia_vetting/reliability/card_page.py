@@ -33,7 +33,8 @@ Real or bogus: the probability that a source in a difference image is astrophysi
 ## Training data, and the noise of their labels
 
 No human labelled anything. *Injected* sources are real by construction; all others are *unlabelled*: mostly
-artefacts, among them real sources that nobody injected, an estimated fraction of {prior} [95 % interval].
+artefacts, among them real sources that nobody injected, by estimate a fraction of {prior}
+(in brackets the 95 % interval).
 
 {data}
 
@@ -48,7 +49,7 @@ the unlabelled count as wrong: true false-positive rates are lower, by up to tha
 
 {metrics}
 
-The reliability from which on a source is called real, at false-positive rates of the same rows:
+The reliability from which on a source is called real, at false- and true-positive rates of the same rows:
 
 {thresholds}
 
@@ -64,10 +65,17 @@ its order holds but not its values, unless that fraction is stated when scoring.
 - It knows what was injected: the brightness, hosts and PSFs of that set. Real sources unlike those may score
   low.
 - No figure on this page is from another camera than {instrument}, and none from a truth that the labels miss.
-- A source on sky that it was trained on is scored by the networks that never saw that sky; an export to ONNX
-  cannot know, and always asks all of them.
+- {sky}
 - The last digits of a score depend on the torch version, the kind of machine and the number of threads.
 """
+
+_KNOWN_SKY = """\
+A source on sky that it was trained on is scored by the networks that never saw that sky; an export to ONNX
+  cannot know, and always asks all of them."""
+
+_UNKNOWN_SKY = """\
+It keeps no record of the sky that it was trained on (a simulated one has none): every source is scored by all
+  networks, so that it must not be judged on its own training data."""
 
 
 def card_page(model: ReliabilityModel, datasets: Mapping[str, str] | None = None) -> str:
@@ -97,6 +105,7 @@ def card_page(model: ReliabilityModel, datasets: Mapping[str, str] | None = None
         data=_training_data(model, datasets or {}),
         training=_training(card),
         metrics=_table(("figure", "value [interval]"), figures),
+        sky=_KNOWN_SKY if len(model.trained_cells) else _UNKNOWN_SKY,
         thresholds=_table(("at", "reliability"), _options(card.thresholds)),
         calibration=_table(("parameter", "value"), _options(card.calibration)),
     )
@@ -139,7 +148,8 @@ def _training_data(model: ReliabilityModel, datasets: Mapping[str, str]) -> str:
     rows = [
         *((f"DIA sources, {n.replace('_', ' ')}", f"{count:,}") for n, count in card.label_counts.items()),
         ("Injected fraction of those used", f"{card.injected_fraction:.4g}"),
-        ("Sky", f"{len(model.trained_cells):,} HEALPix cells, nside {card.nside}; folds are whole cells"),
+        ("Sky cells that it keeps", f"{len(model.trained_cells):,}"),
+        ("Folds", f"whole HEALPix cells, nside {card.nside}"),
         *((f"Datasets of `{run}`", f"{sum(r == run for r in datasets.values()):,}") for run in runs),
     ]
     return _table(("", ""), rows)
