@@ -47,7 +47,7 @@ def test_make_survey_prints_the_counts_and_the_collection(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--preset", "hubble"), "key 'preset': expected one of hsc, lsst, ztf, found 'hubble'"),
+        (("--preset", "hubble"), "key 'preset': expected one of decam, hsc, lsst, ztf, found 'hubble'"),
         (("--size", "vast"), "key 'size': expected one of demo, quick, tiny, found 'vast'"),
         (("--config", "absent.yaml"), "absent.yaml: expected a YAML file"),
     ],

@@ -93,4 +93,4 @@ def test_command_for_another_size_and_architecture(tmp_path: Path) -> None:
     expected = predict_logits(networks, inputs)
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5)
     np.testing.assert_allclose(reliability, CALIBRATION.reliability(expected.mean(axis=0), 0.5), atol=1e-5)
-    assert np.ptp(reliability) > 1e-4
+    assert np.ptp(logits) > 1e-3
