@@ -171,6 +171,15 @@ def test_triplets_put_stamps_side_by_side_the_right_way_up():
     assert rendered(figure)
 
 
+def test_another_sky_is_no_other_grey():
+    y, x = np.mgrid[:30, :30]
+    galaxy = (300 * np.exp(-0.05 * ((x - 15) ** 2 + (y - 15) ** 2))).astype(np.float32)
+    figure = triplets_figure({"Best": [make_example(science=galaxy + 500, template=galaxy)]})
+    picture = np.asarray(figure.axes[0].images[0].get_array())
+    np.testing.assert_allclose(picture[:, :30], picture[:, 32:62], atol=0.02)
+    assert np.ptp(picture[:, :30, 0]) > 0.9
+
+
 @pytest.mark.parametrize("value", [0.0, np.nan])
 def test_flat_or_empty_stamps_are_drawn(value):
     flat = np.full((30, 30), value, np.float32)

@@ -29,7 +29,8 @@ def triplets_figure(examples: Mapping[str, Sequence[Example]]) -> Figure:
     Returns
     -------
     figure : `matplotlib.figure.Figure`
-        Science and template share an asinh stretch; the difference runs from -6 (blue) to 6 (red) sigma.
+        Science and template share an asinh stretch, each above its own lower quartile, since their skies may
+        differ; the difference runs from -6 (blue) to 6 (red) sigma.
         Pixels without data are yellow.
     """
     columns = max(max((len(of_kind) for of_kind in examples.values()), default=0), 1)
@@ -50,11 +51,12 @@ def triplets_figure(examples: Mapping[str, Sequence[Example]]) -> Figure:
 
 def _side_by_side(example: Example) -> NDArray[np.float64]:
     """Return the three stamps in colour, with gaps, rows from top to bottom, RGBA [S, 3 S + gaps, 4]."""
-    stretch = _shared_stretch(example)
     sigma = _positive_median(np.sqrt(np.abs(example.variance)))
+    science, template = (_above_sky(stamp) for stamp in (example.science, example.template))
+    stretch = _shared_stretch(np.stack([science, template]), sigma)
     panels = [
-        _coloured(example.science, "gray", stretch),
-        _coloured(example.template, "gray", stretch),
+        _coloured(science, "gray", stretch),
+        _coloured(template, "gray", stretch),
         _coloured(example.difference, "RdBu_r", Normalize(-6 * sigma, 6 * sigma)),
     ]
     gap = np.ones((panels[0].shape[0], max(panels[0].shape[1] // 15, 1), 4))
@@ -66,13 +68,16 @@ def _coloured(stamp: NDArray[np.float32], colours: str, norm: Normalize) -> NDAr
     return np.asarray(colour_map(norm(np.ma.masked_invalid(stamp))))
 
 
-def _shared_stretch(example: Example) -> Normalize:
-    pixels = np.concatenate([example.science.ravel(), example.template.ravel()])
-    pixels = pixels[np.isfinite(pixels)]
+def _above_sky(stamp: NDArray[np.float32]) -> NDArray[np.float32]:
+    pixels = stamp[np.isfinite(stamp)]
+    return stamp - np.float32(np.quantile(pixels, 0.25)) if pixels.size else stamp
+
+
+def _shared_stretch(stamps: NDArray[np.float32], sigma: float) -> Normalize:
+    pixels = stamps[np.isfinite(stamps)]
     if not pixels.size:
         return Normalize(0, 1)
     low, high = np.quantile(pixels, [0.02, 0.998])
-    sigma = _positive_median(np.sqrt(np.abs(example.variance)))
     return AsinhNorm(linear_width=3 * sigma, vmin=low, vmax=max(high, low + 6 * sigma))
 
 
