@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from dia_vetting.errors import TableSchemaError
-from dia_vetting.reliability.model_dataset import ContentHashError, from_table, provenance
+from dia_vetting.reliability.model_dataset import ContentHashError, from_table, provenance, to_table
 from dia_vetting.reliability.schemas import DIA_SOURCE_VETTING
 from dia_vetting.reliability.score_reliability import ScoreReliabilityConfig, ScoreReliabilityTask
 from dia_vetting.reliability.train_reliability import TrainReliabilityTask
@@ -11,6 +11,7 @@ from lsst.daf.butler import Config
 from lsst.daf.butler.tests import addDatasetType, makeTestCollection, makeTestRepo
 from lsst.pipe.base import NoWorkFound
 from lsst.pipe.base.testUtils import assertValidInitOutput, lintConnections, makeQuantum, runTestQuantum
+from model_samples import untrained_model
 from reliability_samples import by_visit, make_cutouts, trained, trained_task
 
 INSTRUMENT = {"instrument": "Synthetic"}
@@ -34,7 +35,9 @@ def test_a_row_in_is_a_row_out():
     assert np.isnan(vetting["reliability"][4])
     assert vetting["reason"][4] == "too few valid pixels"
     assert np.isfinite(np.delete(np.asarray(vetting["reliability_err"]), 4)).all()
-    assert np.isnan(vetting["ood"]).all()
+    ood = np.delete(np.asarray(vetting["ood"]), 4)
+    assert ((ood >= 0) & (ood <= 1)).all()
+    assert np.isnan(vetting["ood"][4])
     assert task.metadata["scored"] == 59
     assert task.metadata["too_few_valid_pixels"] == 1
 
@@ -43,6 +46,21 @@ def test_scores_tell_injected_from_others_on_new_sky():
     cutouts, _, injected = make_cutouts(300, size=21, seed=11, ra0=30.0)
     reliability = np.asarray(_task().run(cutouts, trained()[2].model).vetting["reliability"])
     assert np.mean(reliability[injected][:, None] > reliability[~injected]) > 0.95
+
+
+def test_prevalence_is_configured():
+    """Otherwise it is that of the card; odds are in the ratio of those of the prevalences."""
+    cutouts, _, _ = make_cutouts(60, size=21, ra0=20.0)
+    model = untrained_model()
+    config = ScoreReliabilityConfig()
+    config.prevalence = 0.2
+    odds = []
+    for one in (ScoreReliabilityConfig(), config):
+        vetting = ScoreReliabilityTask(config=one).run(cutouts, to_table(model)).vetting
+        reliability = np.asarray(vetting["reliability"], dtype=float)
+        odds.append(reliability / (1 - reliability))
+    rho = model.card.prevalence
+    np.testing.assert_allclose(odds[1] / odds[0], 0.25 * (1 - rho) / rho, rtol=1e-4)
 
 
 def test_two_runs_give_the_same_bytes():
@@ -63,7 +81,7 @@ def test_bad_input():
 
 def _tampered(model):
     rows = model.to_pylist()
-    rows[1]["data"] = bytes(len(rows[1]["data"]))
+    rows[-1]["data"] = bytes(len(rows[-1]["data"]))
     return type(model).from_pylist(rows, schema=model.schema)
 
 
@@ -120,3 +138,9 @@ def test_training_and_scoring_through_a_butler(tmp_path):
 def test_connections_and_schemas(task):
     lintConnections(task.ConfigClass().connections.ConnectionsClass)
     assertValidInitOutput(task(config=task.ConfigClass()))
+
+
+def test_connections_of_fine_tuning_and_influence():
+    config = trained_task(fineTune=True, doInfluence=True).config
+    lintConnections(config.connections.ConnectionsClass)
+    assertValidInitOutput(TrainReliabilityTask(config=config))

@@ -167,6 +167,8 @@ def gather_rows(
         wanted = np.asarray(table["diaSourceId"])[used[rows]]
         found, stamps = _stamps(source, wanted, min_valid_fraction, stamp_size)
         used[rows][used[rows]] = found
+        if not len(stamps):
+            continue
         if not len(inputs):
             inputs = _empty(int(used.sum()), stamps.size)
         if stamps.size != inputs.size:
