@@ -10,6 +10,7 @@ from dia_vetting.reliability.calibration import (
 )
 from dia_vetting.reliability.folds import TooFewExamplesError
 from dia_vetting.reliability.prior import estimate_prior
+from scipy.optimize import minimize
 from scipy.special import expit
 from unlabelled_populations import population
 
@@ -173,3 +174,30 @@ def test_empty_bins_of_the_diagram_are_undefined():
     assert np.isnan(curve["predicted"][1:3]).all()
     assert np.isnan(curve["observed"].value[1:3]).all()
     np.testing.assert_array_equal(curve["observed"].value[[0, 3]], [0, 1])
+
+
+@pytest.mark.parametrize(("kind", "auc", "hidden"), [("hard", 0.995, 0.0), ("saturated", 0.995, 0.25)])
+def test_fit_is_the_most_likely(kind, auc, hidden):
+    # A quasi-Newton search from two starts, told to go on for long, finds nothing better.
+    n_injected, n_unlabelled = 600, 3_000
+    rows = population(kind, auc, hidden, n_unlabelled, n_injected, 4)
+    calibration = fit_calibration(rows.logit, rows.injected, hidden)
+    knots, slopes = np.array(calibration.knots), np.array(calibration.slopes)
+    low, high = knots[:-1].copy(), knots[1:].copy()
+    low[0], high[-1] = -np.inf, np.inf
+    ramps = np.clip(rows.logit[:, None], low, high) - knots[:-1]
+
+    def minus_log_likelihood(parameters):
+        g = parameters[0] + ramps @ parameters[1:]
+        unlabelled = np.log(n_unlabelled) + np.logaddexp(np.log(hidden or 1e-300) + g, np.log(1 - hidden))
+        injected = np.log(n_injected) + g
+        return np.sum(np.logaddexp(injected, unlabelled) - np.where(rows.injected, injected, unlabelled))
+
+    bounds = [(None, None)] + [(0, None)] * len(slopes)
+    options = {"ftol": 1e-13, "maxfun": 20_000}
+    others = [
+        minimize(minus_log_likelihood, np.r_[a, b * np.ones_like(slopes)], bounds=bounds, options=options).fun
+        for a, b in ((0.0, 0.1), (calibration.intercept, 1.0))
+    ]
+    # The penalty costs a little.
+    assert minus_log_likelihood(np.r_[calibration.intercept, slopes]) < min(others) + 10

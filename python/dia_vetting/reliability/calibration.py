@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import lsq_linear
 from scipy.special import expit
 
 from .bootstrap import draw_weights, grouped_rate
@@ -34,8 +34,13 @@ type F64 = NDArray[np.float64]
 type I64 = NDArray[np.int64]
 type Bool = NDArray[np.bool_]
 
-_N_SEGMENTS = 6
-_ROUGHNESS = 0.3  # penalty on differences of neighbouring slopes, of standardised logits
+_N_SEGMENTS = 8
+_ROUGHNESS = 0.03  # penalty on differences of neighbouring slopes, of standardised logits
+_MAX_STEPS = 200
+_LEAST_GAIN = 1e-6  # of the log likelihood
+_DAMPING = 1e-9
+_STEEPEST = 100.0  # slope, where classes do not overlap
+_FLATTEST = 1e-8  # below it, a slope is 0 that rounding has left
 _LARGEST_LOG_RATIO = 60.0
 _LARGEST_LOGIT = 1e30  # in place of infinity, which times a slope of 0 is no number
 _BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
@@ -188,7 +193,7 @@ def fit_calibration(
 
     Notes
     -----
-    The six segments of log L have their knots at quantiles of the two classes with the same weight. The
+    The eight segments of log L have their knots at quantiles of the two classes with the same weight. The
     squared difference of neighbouring slopes is penalised a little, which draws them to one straight line
     where rows are few.
     """
@@ -239,27 +244,57 @@ def _ramps(z: F64, knots: F64) -> F64:
 
 
 def _maximise(ramps: F64, injected: Bool, rows: F64, prior: float) -> tuple[float, F64]:
-    """Return intercept and slopes of log L that make the classes most likely."""
-    n_segments = ramps.shape[1]
-    differences = np.diff(np.eye(n_segments), axis=0)
+    """Return intercept and slopes of log L that make the classes most likely.
+
+    Fisher scoring with bounds on the slopes, from the fit without hidden ones, which is a logistic regression
+    and has one maximum, to that with them, which is flat where L is large and starts near its own.
+    """
+    means = np.average(ramps, axis=0, weights=rows)
+    design = np.column_stack([np.ones(len(ramps)), ramps - means])
+    parameters = np.r_[0.0, np.ones(ramps.shape[1])]
+    for fraction in (0.0, prior):
+        parameters = _score(design, injected, rows, fraction, parameters)
+    slopes = np.where(parameters[1:] > _FLATTEST, parameters[1:], 0.0)
+    return float(parameters[0] - means @ slopes), slopes
+
+
+def _score(design: F64, injected: Bool, rows: F64, prior: float, parameters: F64) -> F64:
+    """Step to the least penalised loss: minus the log likelihood."""
     log_i, log_u = np.log(rows[injected].sum()), np.log(rows[~injected].sum())
     log_real, log_artefact = np.log(max(prior, np.finfo(float).tiny)), np.log1p(-prior)
+    n = design.shape[1]
+    differences = np.zeros((max(n - 2, 0), n))
+    differences[:, 1:] = np.diff(np.eye(n - 1), axis=0)
+    penalty = _ROUGHNESS * differences.T @ differences
+    low, high = np.r_[-np.inf, np.zeros(n - 1)], np.r_[np.inf, np.full(n - 1, _STEEPEST)]
 
-    def loss(parameters: F64) -> tuple[float, F64]:
-        g = parameters[0] + ramps @ parameters[1:]
-        unlabelled = np.logaddexp(log_real + g, log_artefact)  # log (pi L + 1 - pi)
-        both = np.logaddexp(log_i + g, log_u + unlabelled)
-        hidden = expit(log_real + g - log_artefact)  # its derivative by g: the unlabelled's P(real)
-        p_injected = np.exp(log_i + g - both)
-        slope = rows * (p_injected + (1.0 - p_injected) * hidden - np.where(injected, 1.0, hidden))
-        rough = differences @ parameters[1:]
-        value = float(rows @ (both - np.where(injected, g, unlabelled)) + _ROUGHNESS * rough @ rough)
-        return value, np.r_[slope.sum(), ramps.T @ slope + 2.0 * _ROUGHNESS * differences.T @ rough]
+    def log_odds(g: F64) -> F64:
+        return np.asarray(log_i + g - log_u - np.logaddexp(log_real + g, log_artefact))
 
-    start = np.r_[-0.5 * ramps.sum(axis=1).mean(), np.ones(n_segments)]
-    bounds = [(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO)] + [(0.0, 100.0)] * n_segments
-    best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 1000}).x
-    return float(best[0]), np.asarray(best[1:])
+    def loss(theta: F64) -> float:
+        eta = log_odds(design @ theta)
+        return float(rows @ (np.logaddexp(0.0, eta) - injected * eta) + theta @ penalty @ theta)
+
+    value = loss(parameters)
+    for _ in range(_MAX_STEPS):
+        g = design @ parameters
+        artefact = expit(log_artefact - log_real - g)  # d log odds / dg: an unlabelled one is an artefact
+        p = expit(log_odds(g))
+        gradient = design.T @ (rows * (p - injected) * artefact) + 2.0 * penalty @ parameters
+        information = (design.T * (rows * p * (1.0 - p) * artefact**2)) @ design + 2.0 * penalty
+        information += _DAMPING * np.trace(information) / n * np.eye(n)
+        root = np.linalg.cholesky(information).T
+        step = lsq_linear(root, -np.linalg.solve(root.T, gradient), (low - parameters, high - parameters)).x
+        for shorter in 0.5 ** np.arange(20):
+            trial = np.clip(parameters + shorter * step, low, high)
+            if loss(trial) < value:
+                break
+        else:
+            return parameters
+        parameters, before, value = trial, value, loss(trial)
+        if before - value < _LEAST_GAIN:
+            return parameters
+    return parameters
 
 
 def expected_calibration_error(reliability: NDArray[np.floating], truth: Bool, n_bins: int = 10) -> float:
