@@ -228,8 +228,9 @@ class InjectTransientsTask(PipelineTask):
     def _gain(self, image: VisitImage, planes: Planes, source: str) -> float:
         """Return electrons per nJy: what the image says, else what its variance says."""
         scale = nanojansky_per_electron(image, image.bbox.x.center, image.bbox.y.center)
-        measured = scale is None or self.config.gainFromVariance
-        return fit_gain(planes, source) if measured else 1.0 / float(scale[0])
+        if scale is None or self.config.gainFromVariance:
+            return fit_gain(planes, source)
+        return 1.0 / float(scale[0])
 
     def _report(self, catalog: Table, gain: float, unit: F64) -> None:
         flags = count_flags(catalog["injection_flag"])

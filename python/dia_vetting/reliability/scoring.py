@@ -249,7 +249,8 @@ def score_inputs(
     fold = np.full(len(inputs), -1, dtype=np.int64)
     trained = np.isin(cells, model.trained_cells)
     fold[trained] = sky_fold(cells[trained], card.n_folds, card.seed)
-    scores = Scores(*(np.full(len(inputs), np.nan, dtype=np.float32) for _ in range(3)), fold, reason)
+    unknown = np.full((3, len(inputs)), np.nan, dtype=np.float32)
+    scores = Scores(unknown[0], unknown[1], unknown[2], fold, reason)
     calibration = Calibration.from_dict(card.calibration)
     rate = card.prevalence if prevalence is None else prevalence
     for index in np.unique(fold):
