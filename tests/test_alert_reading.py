@@ -1,10 +1,14 @@
 """Files of alerts: told by content, read one by one, and whatever is wrong with them is an `AlertError`."""
 
 import gzip
+import io
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import fastavro
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from alert_samples import CUTOUTS, container, message, parquet, rubin_record, write_schemas, ztf_record
 from dia_vetting.alerts.avro_schemas import SchemaFolder
@@ -103,6 +107,26 @@ def test_alerts_before_the_damage_are_read(tmp_path: Path) -> None:
     assert [next(reader).dia_source_id for _ in range(2)] == [1000, 1001]
     with pytest.raises(AlertError):
         next(reader)
+
+
+def test_files_that_unpack_to_nothing_come_to_an_end(read: Callable[[bytes], list[Alert]]) -> None:
+    zeros = {"type": "record", "name": "s", "fields": [{"name": "diaSourceId", "type": "long"}]}
+    schema = {"type": "record", "name": "a", "fields": [{"name": "diaSource", "type": zeros}]}
+    nothing = [{"diaSource": {"diaSourceId": 0}}] * 9000
+    stream = io.BytesIO()
+    fastavro.writer(stream, schema, nothing, codec="deflate", sync_interval=10**6)
+    rows = pa.table(
+        {
+            "diaSource": pa.array([row["diaSource"] for row in nothing]),
+            "cutoutScience": pa.nulls(9000, pa.binary()),
+        }
+    )
+    table = io.BytesIO()
+    pq.write_table(rows, table)
+    for file in (stream, table):
+        assert len(file.getvalue()) < 5000
+        with pytest.raises(AlertError, match="at least 64 bytes"):
+            read(file.getvalue())
 
 
 def check(data: bytes, read: Callable[[bytes], list[Alert]]) -> None:

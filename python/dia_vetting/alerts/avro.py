@@ -21,6 +21,9 @@ WIRE_MAGIC = b"\x00"
 MAX_BLOCK = 2**27
 """Largest block of a container and largest message, unpacked, bytes: a packet has some 1e5."""
 
+_MAX_RECORDS = 10_000
+"""Most records of a block, which are held until all of it is read: blocks of real files hold some ten."""
+
 _HEADER = fastavro.parse_schema(
     {
         "type": "record",
@@ -96,8 +99,8 @@ def read_container(stream: BinaryIO, size: int, source: str) -> Iterator[dict[st
         if block["sync"] != header["sync"]:
             raise AlertError(source, "the synchronisation marker of the container", "another")
         data = _unpack(codec, block["data"], source)
-        if not 0 < block["count"] <= len(data):
-            raise AlertError(source, f"some records in a block of {len(data)} bytes", f"{block['count']}")
+        if not 0 < block["count"] <= _MAX_RECORDS:
+            raise AlertError(source, f"1 to {_MAX_RECORDS} records in a block", f"{block['count']}")
         yield from _block_records(data, block["count"], schema, source)
 
 

@@ -19,6 +19,9 @@ __all__ = ["alert_files", "read_alerts"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
+_MIN_SIZE = 64
+"""Smallest size of an alert, packed, bytes: a file that unpacks to nothing but zeros could last for hours."""
+
 
 def alert_files(paths: Sequence[Path]) -> list[Path]:
     """Return the files to read: those given, and all in the folders given, at any depth.
@@ -74,7 +77,9 @@ def read_alerts(path: Path, schemas: SchemaFolder | None = None) -> Iterator[Ale
             raise AlertError(name, "a file", "a folder" if path.is_dir() else "no such file")
         size = path.stat().st_size
         with path.open("rb") as stream:
-            for record in _records(stream, size, schemas, name):
+            for count, record in enumerate(_records(stream, size, schemas, name)):
+                if count * _MIN_SIZE > size:
+                    raise AlertError(name, f"alerts of at least {_MIN_SIZE} bytes", "smaller ones")
                 yield _alert(record, name)
     except OSError as error:
         raise AlertError(name, "a file that can be read", str(error)) from None
