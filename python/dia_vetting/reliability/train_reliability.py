@@ -40,8 +40,8 @@ class TrainReliabilityConfig(PipelineTaskConfig, pipelineConnections=TrainReliab
     """Configuration of `TrainReliabilityTask`."""
 
     architecture = ChoiceField[str](
-        doc="Architecture of the networks. dihedral_resnet, that of the shipped model, wants more sources and "
-        "twice the time.",
+        doc="Architecture of the networks. dihedral_resnet, which the shipped model has, wants more sources "
+        "and twice the time.",
         allowed={name: str(options.__doc__).splitlines()[0] for name, options in ARCHITECTURES.items()},
         default="small_resnet",
     )
