@@ -21,10 +21,11 @@ MAIN = "u/test/main"
 NSIDE, FOLDS = 65536, 2
 """Cells of 3 arcsec, so that so small a field has enough of them."""
 
-_NETWORK = {"nside": NSIDE, "folds": FOLDS, "minExamples": 5, "minUpdates": 20, "epochs": 1}
+_NETWORK = {"nside": NSIDE, "folds": FOLDS, "buffer": 0.5, "minExamples": 5, "minUpdates": 20, "epochs": 1}
 SETTINGS = (
     "selectHosts:bands=['r']",
-    "makeTransients:hostFraction=0.8",
+    "makeTransients:hostFraction=1.0",
+    "makeTransients:hostlessFraction=0.3",
     *(
         f"{task}:{key}={value}"
         for task in ("trainReliability", "trainSeedCnn")
@@ -46,7 +47,7 @@ def command(name: str, *arguments: str | Path, check: bool = True) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=900,
+        timeout=1800,
         env=os.environ,
     )
     assert done.returncode == 0 or not check, done.stdout[-8000:]
@@ -84,10 +85,10 @@ def run_and_kill(arguments: Arguments, after: int, log: Path) -> int:
         process = subprocess.Popen(
             [_tool("pipetask"), *map(str, arguments)], stdout=stream, stderr=stream, env=os.environ
         )
-        deadline = time.monotonic() + 600
+        deadline = time.monotonic() + 1200
         while executed(log.read_text())[0] < after:
             assert process.poll() is None, log.read_text()[-8000:]
-            assert time.monotonic() < deadline, "nothing to kill after ten minutes"
+            assert time.monotonic() < deadline, "nothing to kill after twenty minutes"
             time.sleep(0.1)
         process.kill()
         process.wait()

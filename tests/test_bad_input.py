@@ -218,10 +218,18 @@ def test_template_exposure_without_a_finite_pixel_is_left_out(report: dict[str, 
 
 def test_other_images_go_on(report: dict[str, Any], spoiled: Path) -> None:
     butler = open_butler(spoiled, OUTPUT)
-    for task in ("subtractImages", "detectDiaSources", "extractCutouts", "labelDiaSources"):
+    for task in (
+        "combineInjections",
+        "subtractImages",
+        "detectDiaSources",
+        "extractCutouts",
+        "labelDiaSources",
+    ):
         assert not report[task]["failed_quanta"]
         assert report[task]["n_blocked"] == len(UNREADABLE)
         assert _caveats(report[task], "*A") == {NAN, NO_PSF, ELSEWHERE}
+    assert report["injectTemplates"]["n_blocked"] == len(UNREADABLE)
+    assert _caveats(report["injectTemplates"], "*A") == {ELSEWHERE}
     for name in ("difference_image", "dia_source_cutout", "dia_source_label"):
         assert _there(butler, name) == set(GOOD)
     assert report["trainReliability"]["n_blocked"] == 1, "training waits for what can be mended"
@@ -284,7 +292,7 @@ def test_tables_that_cannot_be_used(finished: Path, tmp_path: Path) -> None:
         assert f"{start} 'psfFlux' as unit nJy, found unit mJy" in failures[1003]
     made = open_butler(finished, output)
     assert len(made.get("dia_source_label", visit=1001, detector=0)) == 0
-    catalog = butler.get("injected_visit_image_catalog", visit=1001, detector=0)
+    catalog = butler.get("injected_difference_catalog", visit=1001, detector=0)
     assert len(made.get("missed_injection", visit=1001, detector=0)) == len(catalog) > 0
 
 
@@ -298,27 +306,28 @@ def test_no_hosts_and_no_injection_in_a_visit(finished: Path) -> None:
         inputs=f"{MAIN},{INPUT}",
         settings=("selectHosts:bands=['r']", "selectHosts:maxMag=15.1"),
     )
-    assert executed(command("pipetask", *arguments)) == (11, 0, 11)
+    assert executed(command("pipetask", *arguments)) == (17, 0, 17)
     butler = open_butler(finished, output)
     log = butler.get("selectHosts_log", skymap="embedded_simlsst_v1", tract=0)
     assert any("no work found: object" in r.message and "is a host; rejected" in r.message for r in log)
     runs = [butler.collections.get_info(output).children[0]]
     assert not butler.query_datasets("host_galaxy", collections=runs, explain=False)
-    assert not butler.query_datasets("transient_epoch", collections=runs, explain=False)
+    for name in ("transient_epoch", "transient_template_epoch"):
+        assert not butler.query_datasets(name, collections=runs, explain=False)
     for visit in (1001, 1002, 1003):
         where = {"visit": visit, "detector": 0, "collections": runs}
-        assert len(butler.get("injected_visit_image_catalog", **where)) == 0
-        injected, image = (
-            butler.get(name, visit=visit, detector=0) for name in ("injected_visit_image", "visit_image")
-        )
-        np.testing.assert_array_equal(injected.image.array, image.image.array)
+        assert len(butler.get("injected_difference_catalog", **where)) == 0
+        for name in ("visit_image", "template_detector"):
+            assert len(butler.get(f"injected_{name}_catalog", **where)) == 0
+            injected, image = (butler.get(one, visit=visit, detector=0) for one in (f"injected_{name}", name))
+            np.testing.assert_array_equal(injected.image.array, image.image.array)
         assert set(butler.get("dia_source_label", **where)["state"]) <= {"unlabelled", "masked"}
         assert len(butler.get("missed_injection", **where)) == 0
 
 
 def test_stamps_larger_than_the_detector(finished: Path) -> None:
     butler = open_butler(finished, MAIN)
-    names = ("injected_visit_image", "template_detector", "difference_image", "dia_source_detector")
+    names = ("injected_visit_image", "injected_template_detector", "difference_image", "dia_source_detector")
     inputs = [butler.get(name, visit=1001, detector=0) for name in names]
     config = ExtractCutoutsConfig()
     config.stampSize = 401
