@@ -312,10 +312,10 @@ def _outlier_arrays(
 ) -> dict[str, NDArray[Any]]:
     """Return what each network's out-of-distribution score needs, by name."""
     features = predict_features(members, data.inputs[split.validation])[1]
-    injected = data.injected[split.validation]
+    injected, cells = data.injected[split.validation], data.cells[split.validation]
     arrays: dict[str, NDArray[Any]] = {}
     for index, hidden in zip(indices, features, strict=True):
-        outliers = fit_outliers(hidden, injected, method=_OUTLIER_METHOD)
+        outliers = fit_outliers(hidden, injected, cells, _OUTLIER_METHOD)
         arrays |= {f"ood{index}.{name}": array for name, array in outliers.arrays().items()}
     return arrays
 
