@@ -14,13 +14,15 @@ import torch
 from dia_vetting.reliability.ablation import ablation_figure, ablation_table
 from dia_vetting.reliability.networks import ARCHITECTURES
 from dia_vetting.reliability.scoring import predict_logits
-from dia_vetting.reliability.training import TrainingSettings
 from reliability_data import load
-from reliability_fit import figures, fit
+from reliability_fit import figures, fit, training_settings
 from reliability_left_out import limited, scorable
 
 LEARNING_RATES = {"resnet50": 1e-3, "vgg6": 1e-3, "rbtn": 1e-3, "rubin_cnn": 2e-3}
 """Peaks of the schedule where the default does not suit: larger networks diverge or stand still with it."""
+
+PIXELS = {"rubin_cnn": 51}
+"""Side of the stamps of an architecture that was made for others than 30 pixels."""
 
 
 def main() -> None:
@@ -35,28 +37,27 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--architectures", default=",".join(ARCHITECTURES))
+    parser.add_argument("--option", action="append", default=[], help="NAME=VALUE, of all architectures")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    rows = limited(scorable(load(args.set, args.train.split(","))), args.rows, args.seed)
-    large = limited(scorable(load(args.set, args.train.split(","), size=51)), args.rows, args.seed)
-    tests = {size: scorable(load(args.set, args.test.split(","), size=size), 6.0) for size in (30, 51)}
+    options = {name: int(value) for name, _, value in (option.partition("=") for option in args.option)}
+    names = args.architectures.split(",")
+    sizes = {PIXELS.get(name, 30) for name in names}
+    train, test = args.train.split(","), args.test.split(",")
+    rows = {size: limited(scorable(load(args.set, train, size=size)), args.rows, args.seed) for size in sizes}
+    tests = {size: scorable(load(args.set, test, size=size), 6.0) for size in sizes}
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "architectures.json"
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     torch.set_num_threads(args.threads)
-    for name in args.architectures.split(","):
+    for name in names:
         if name in results:
             continue
-        size = 51 if name == "rubin_cnn" else 30
-        settings = TrainingSettings(
-            seed=args.seed,
-            epochs=args.epochs,
-            batch_size=128,
-            learning_rate=LEARNING_RATES.get(name, 4e-3),
-            selection_fpr=0.01,
-            threads=args.threads,
+        size = PIXELS.get(name, 30)
+        settings = training_settings(
+            args.seed, args.epochs, args.threads, learning_rate=LEARNING_RATES.get(name, 5e-3)
         )
-        trained = fit(large if size == 51 else rows, name, settings)
+        trained = fit(rows[size], name, settings, options=options)
         start = time.process_time()
         logits = predict_logits(trained.networks, tests[size].inputs)[0]
         seconds = time.process_time() - start

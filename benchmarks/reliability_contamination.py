@@ -18,10 +18,9 @@ from dia_vetting.reliability.ablation import ablation_figure, ablation_table
 from dia_vetting.reliability.inputs import unscorable_reasons
 from dia_vetting.reliability.prior import estimate_prior
 from dia_vetting.reliability.scoring import predict_logits
-from dia_vetting.reliability.training import TrainingSettings
 from dia_vetting.seeding import generator
 from reliability_data import Rows, load
-from reliability_fit import figures, fit, split_rows
+from reliability_fit import figures, fit, split_rows, training_settings
 
 STRATEGIES = {
     "plain": 1,
@@ -66,15 +65,7 @@ def run(rows: Rows, test: Rows, fraction: float, strategy: str, args: argparse.N
     """Train with a strategy and return its figures."""
     labelled, injected = hide(rows, fraction, args.like == "faint", args.seed)
     split = split_rows(labelled, args.seed)
-    settings = TrainingSettings(
-        seed=args.seed,
-        epochs=args.epochs,
-        batch_size=128,
-        learning_rate=4e-3,
-        selection_fpr=0.01,
-        strategy=strategy,
-        threads=args.threads,
-    )
+    settings = training_settings(args.seed, args.epochs, args.threads, strategy)
     trained = fit(labelled, args.architecture, settings, STRATEGIES[strategy], injected, split=split)
     clean = figures(predict_logits(trained.networks, test.inputs).mean(axis=0), test, test.transient, 0.0)
     # The same fraction is hidden in the other field, to see what a campaign would see of its unlabelled.

@@ -1,6 +1,7 @@
 """The fields that `training_set.py` made, as network inputs with labels and truth."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,25 @@ def stack(parts: Sequence[Rows]) -> Rows:
 
 
 def load(folder: Path, fields: Sequence[str], size: int = 30, binned: bool = False) -> Rows:
-    """Read fields (``lsst_101``, ...) as stamps of a size, or at half the resolution."""
-    return stack([_load(folder / f"{field}.npz", size, binned) for field in fields])
+    """Read fields (``lsst_101``, ...) as stamps of a size, or at half the resolution.
+
+    What was made of a field once is kept beside it and read again the next time.
+    """
+    return stack([_kept(folder / f"{field}.npz", size, binned) for field in fields])
+
+
+def _kept(path: Path, size: int, binned: bool) -> Rows:
+    target = path.with_name("prepared") / f"{path.stem}_{'binned' if binned else size}.npz"
+    if not target.exists():
+        rows = _load(path, size, binned)
+        target.parent.mkdir(exist_ok=True)
+        beside = target.with_suffix(f".{os.getpid()}.npz")
+        np.savez(beside, stamps=rows.inputs.stamps, metadata=rows.inputs.metadata, **rows.columns)
+        beside.rename(target)
+        return rows
+    with np.load(target) as file:
+        columns = {name: file[name] for name in file.files}
+    return Rows(NetworkInputs(columns.pop("stamps"), columns.pop("metadata")), columns)
 
 
 def _load(path: Path, size: int, binned: bool) -> Rows:

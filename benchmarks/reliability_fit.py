@@ -14,7 +14,7 @@ from dia_vetting.reliability.metrics import Sample, threshold_rates
 from dia_vetting.reliability.networks import build_network
 from dia_vetting.reliability.networks.base import TripletNetwork
 from dia_vetting.reliability.prior import estimate_prior
-from dia_vetting.reliability.scoring import predict_logits
+from dia_vetting.reliability.scoring import best_device, predict_logits
 from dia_vetting.reliability.selection import threshold_at_true_fpr
 from dia_vetting.reliability.stated_prevalence import purity_at_prevalence_estimate
 from dia_vetting.reliability.training import TrainingSettings, train_networks
@@ -35,6 +35,21 @@ class Fit:
     prior: Estimate
     thresholds: dict[str, float]
     seconds: float
+
+
+def training_settings(
+    seed: int, epochs: int, threads: int = 1, strategy: str = "plain", learning_rate: float = 5e-3
+) -> TrainingSettings:
+    """Return the settings that all benchmarks train with."""
+    return TrainingSettings(
+        seed=seed,
+        epochs=epochs,
+        batch_size=256,
+        learning_rate=learning_rate,
+        selection_fpr=0.01,
+        strategy=strategy,
+        threads=threads,
+    )
 
 
 def split_rows(rows: Rows, seed: int, fraction: float = 0.15) -> Split:
@@ -92,7 +107,7 @@ def loaded(
 
     network = build_network(architecture, options, rows.inputs.stamps.shape[1])
     network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in weights.items()})
-    return network.baked().to(memory_format=torch.channels_last)
+    return network.baked().to(best_device()).to(memory_format=torch.channels_last)
 
 
 def figures(

@@ -5,8 +5,8 @@
 
 For each camera, networks are trained on the training fields of the others, and their threshold is set
 there. They are tried on the camera's test field as they are, and after fine-tuning with the injections of
-the camera's own field (``--tune``; where that is the test field, half of its sky is tuned on and half
-tried); the last rows say what fine-tuning costs on the cameras that came before.
+the camera's own fields (``--tune``); the last rows say what fine-tuning costs on the test fields of the
+cameras that came before. No test field may be a training field of any of these.
 """
 
 import argparse
@@ -19,11 +19,9 @@ import numpy as np
 from dia_vetting.reliability.ablation import ablation_figure, ablation_table
 from dia_vetting.reliability.inputs import unscorable_reasons
 from dia_vetting.reliability.scoring import predict_logits
-from dia_vetting.reliability.training import TrainingSettings
-from dia_vetting.seeding import generator, hash63
-from numpy.typing import NDArray
+from dia_vetting.seeding import generator
 from reliability_data import Rows, load
-from reliability_fit import Fit, figures, fit
+from reliability_fit import Fit, figures, fit, training_settings
 from train_shipped import training_rows
 
 PREVALENCE = 0.03
@@ -43,11 +41,6 @@ def scorable(rows: Rows, min_snr: float = 0.0) -> Rows:
 def limited(rows: Rows, count: int, seed: int) -> Rows:
     """Draw no more than so many rows."""
     return rows[np.sort(generator(seed, "rows").permutation(len(rows))[:count])]
-
-
-def _second_half(rows: Rows) -> NDArray[np.bool_]:
-    """Return which rows lie in the half of the sky cells that nothing is tuned on."""
-    return np.asarray([hash63("half", int(cell)) % 2 == 1 for cell in rows.columns["cell"]])
 
 
 def evaluate(trained: Fit, test: Rows, threshold: float) -> dict[str, Any]:
@@ -76,17 +69,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     fields = {name: getattr(args, name).split(",") for name in ("train", "test", "tune")}
+    if set(fields["test"]) & {*fields["train"], *fields["tune"]}:
+        parser.error("A test field must not be trained or tuned on.")
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "left_out.json"
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    settings = TrainingSettings(
-        seed=args.seed,
-        epochs=args.epochs,
-        batch_size=128,
-        learning_rate=4e-3,
-        selection_fpr=0.01,
-        threads=args.threads,
-    )
+    settings = training_settings(args.seed, args.epochs, args.threads)
     tuning = dataclasses.replace(settings, epochs=args.tune_epochs, learning_rate=1e-3, anchor=1.0)
     tests = {camera(f): scorable(load(args.set, [f]), 6.0) for f in fields["test"]}
     for left in args.cameras.split(","):
@@ -101,12 +89,7 @@ def main() -> None:
         result["others_before"] = {n: evaluate(before, tests[n], before.thresholds[POINT]) for n in known}
         own = [f for f in fields["tune"] if camera(f) == left]
         if own:
-            mine = scorable(load(args.set, own))
-            if set(own) & set(fields["test"]):  # one half of its sky to tune on, the other to try it on
-                mine = mine[~_second_half(mine)]
-                tests[left] = tests[left][_second_half(tests[left])]
-                result["as_it_is_second_half"] = evaluate(before, tests[left], before.thresholds[POINT])
-            mine = limited(mine, args.tune_rows, args.seed)
+            mine = limited(scorable(load(args.set, own)), args.tune_rows, args.seed)
             after = fit(mine, args.architecture, tuning, initial=before.weights)
             result |= {"tuned_on": own, "tuned_rows": len(mine), "tuned_injected": int(mine.injected.sum())}
             result["fine_tuned"] = evaluate(after, tests[left], after.thresholds[POINT])
@@ -119,11 +102,7 @@ def main() -> None:
 def report(results: dict[str, Any], out: Path) -> None:
     """Print and draw the table."""
     rows = {}
-    stages = {
-        "as_it_is": "as it is",
-        "as_it_is_second_half": "as it is, half the sky",
-        "fine_tuned": "fine-tuned",
-    }
+    stages = {"as_it_is": "as it is", "fine_tuned": "fine-tuned"}
     for left, result in results.items():
         for stage, name in stages.items():
             if stage in result:

@@ -6,8 +6,9 @@
 Each call makes a survey in a repository of its own, runs `pipelines/Embedded/vetting.yaml` up to the
 labels with stock pipetask, and writes OUT/<preset>_<seed>.npz: cutouts of 51 pixels, labels, and the
 truth, which only evaluations read. ``--vary`` draws a camera about the preset's (sampling, PSF, noise,
-rates of defects), so that a network that is trained on such fields does not learn one camera by heart;
-test fields are the preset itself.
+rates of defects), so that a network that is trained on such fields does not learn one camera by heart, and
+lets stars vary by injection; test fields are the preset itself, where only those stars vary that vary by
+themselves.
 """
 
 import argparse
@@ -34,6 +35,7 @@ TASKS = (
 )
 COLLECTION = "u/training/set"
 STAMP = 51
+STAR_FRACTION = 0.25
 PLANES = ("science", "template", "difference", "variance")
 NUMBERS = ("diaSourceId", "visit", "detector", "ra", "dec", "snr", "psfFlux", "psfFluxErr", "psf_fwhm")
 
@@ -41,14 +43,14 @@ NUMBERS = ("diaSourceId", "visit", "detector", "ra", "dec", "snr", "psfFlux", "p
 def varied(preset: str, seed: int) -> dict[str, Any]:
     """Return overrides of a preset: another camera of its kind, drawn from the seed."""
     base, rng = load_config(preset), generator(seed, "training set", preset)
-    scale = float(base.camera.pixel_scale * 2 ** rng.uniform(-0.3, 0.8))
+    scale = float(base.camera.pixel_scale * 2 ** rng.uniform(-0.3, 0.6))
     if base.camera.pixel_scale > 0.6:  # undersampled already
         scale = float(base.camera.pixel_scale * 2 ** rng.uniform(-0.6, 0.1))
 
     def factor(spread: float = 0.4) -> float:
         return float(np.exp(spread * rng.standard_normal()))
 
-    seeing = factor(0.1)
+    seeing = float(np.exp(rng.uniform(np.log(0.85), np.log(1.9))))  # real nights are often bad ones
     defects = ("muon", "worm", "spot", "streak", "glint", "hot_pixel", "hot_column", "ghost")
     return {
         "camera": {
@@ -87,14 +89,16 @@ def varied(preset: str, seed: int) -> dict[str, Any]:
     }
 
 
-def run_pipeline(repo: Path, instrument: str, bands: list[str], bright: float) -> None:
-    """Run the tasks up to the labels."""
+def run_pipeline(repo: Path, instrument: str, bands: list[str], bright: float, stars: float) -> None:
+    """Run the tasks up to the labels; ``stars`` is the probability that a star is made to vary."""
     settings = (
         f"extractCutouts:stampSize={STAMP}",
         f"selectHosts:bands={bands}",
         f"selectHosts:minMag={bright}",
         "makeTransients:hostFraction=0.9",
         "makeTransients:hostlessFraction=0.5",
+        "selectHosts:withStars=True",
+        f"makeTransients:starFraction={stars}",
     )
     command = [
         str(Path(sys.executable).with_name("pipetask")),
@@ -158,6 +162,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--size", default="demo")
     parser.add_argument("--vary", action="store_true", help="draw a camera about the preset")
+    parser.add_argument("--visits", type=int, help="science visits, if not those of the size")
     args = parser.parse_args()
     target = args.out / f"{args.preset}_{args.seed}.npz"
     if target.exists():
@@ -166,15 +171,18 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{args.preset}_{args.seed}_", dir=args.out))
     try:
-        config = load_config(
-            args.preset, size=args.size, overrides=varied(args.preset, args.seed) if args.vary else None
-        )
+        overrides = varied(args.preset, args.seed) if args.vary else {"size": {}}
+        if args.visits:
+            overrides["size"]["science_visits"] = args.visits
+        config = load_config(args.preset, size=args.size, overrides=overrides)
         (args.out / f"{args.preset}_{args.seed}.yaml").write_text(
             yaml.safe_dump(config.model_dump(mode="json"))
         )
         repo = folder / "repo"
         make_survey(repo, config, args.seed)
-        run_pipeline(repo, config.instrument, list(config.size.bands), config.sky.brightest_galaxy + 1.0)
+        stars = STAR_FRACTION if args.vary else 0.0
+        bright = config.sky.brightest_galaxy + 1.0
+        run_pipeline(repo, config.instrument, list(config.size.bands), bright, stars)
         columns = collect(repo, config.instrument)
         np.savez(folder / target.name, **columns)
         (folder / target.name).rename(target)

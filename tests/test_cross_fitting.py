@@ -269,6 +269,24 @@ def test_fine_tuning_refuses_sky_that_its_parent_was_trained_on(nside):
         assert tuned.model.card.nside == nside
 
 
+@pytest.mark.parametrize("nside", [4096, 2048, 16384])
+def test_sky_of_the_parent_stays_known(nside):
+    """A tuned model says which sky no network of it is blind to, at its own resolution; so does its child."""
+    tuned = _fit(_elsewhere(nside), initial=_fitted().model, nside=nside, members=1, epochs=1, min_updates=1)
+    cutouts, _, _ = make_cutouts(500, size=21, seed=9)
+    old = sky_cell(cutouts["ra"], cutouts["dec"], nside)
+    trained = np.isin(sky_cell(cutouts["ra"], cutouts["dec"], 4096), _fitted().model.trained_cells)
+    assert trained.any()
+    assert np.isin(old[trained], tuned.model.inherited_cells).all()
+    assert not np.isin(tuned.model.trained_cells, tuned.model.inherited_cells).any()
+    cutouts, _, injected = make_cutouts(500, size=21, seed=9, ra0=30.0)
+    child = _fit(_data(cutouts, injected, nside), initial=tuned.model, nside=nside, epochs=1, min_updates=1)
+    assert np.isin(tuned.model.inherited_cells, child.model.inherited_cells).all()
+    assert np.isin(tuned.model.trained_cells, child.model.inherited_cells).all()
+    with pytest.raises(SplitLeakError, match="trained on by the network that training starts from"):
+        _fit(_data(*make_cutouts(500, size=21, seed=9)[::2], nside), initial=child.model, nside=nside)
+
+
 def test_a_strategy_that_wants_more_members_is_refused():
     with pytest.raises(StrategyOptionError, match="at least 2 members"):
         _fit(_sample()[0], strategy="deep_ensemble", members=1)

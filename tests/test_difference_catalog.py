@@ -64,20 +64,16 @@ def test_places_are_those_of_the_image_that_has_them():
         assert (row["ra"], row["dec"]) == pytest.approx((10 + 0.01 * key, -0.01 * key))
 
 
-def test_flags_of_both_images_are_united():
+def test_what_failed_in_one_image_only_counts_as_what_the_other_got():
+    """A varying transient whose light is in the visit alone is as real as one that appeared."""
     F = InjectionFlag
     science = catalog([1, 2, 3, 4], [10.0] * 4, [0, F.NO_OVERLAP, 0, F.MAG_BAD])
-    template = catalog([4, 3, 2, 5, 6], [5.0] * 5, [F.NO_OVERLAP, F.PSF_COMPUTE_ERROR, 0, F.NO_OVERLAP, 0])
+    template = catalog([4, 3, 2, 5, 6], [4.0] * 5, [F.NO_OVERLAP, F.PSF_COMPUTE_ERROR, 0, F.NO_OVERLAP, 0])
     rows = by_id(combine_catalogs(science, template))
-    expected = {
-        1: 0,
-        2: F.NO_OVERLAP,
-        3: F.PSF_COMPUTE_ERROR,
-        4: F.MAG_BAD | F.NO_OVERLAP,
-        5: F.NO_OVERLAP,
-        6: 0,
-    }
-    assert {key: row["injection_flag"] for key, row in rows.items()} == expected
+    flags = {1: 0, 2: 0, 3: 0, 4: F.MAG_BAD | F.NO_OVERLAP, 5: F.NO_OVERLAP, 6: 0}
+    assert {key: row["injection_flag"] for key, row in rows.items()} == flags
+    flux = {1: 10.0, 2: -4.0, 3: 10.0, 4: 6.0, 5: -4.0, 6: -4.0}
+    assert {key: row["flux"] for key, row in rows.items()} == flux
 
 
 def test_no_change_at_all_is_infinitely_faint():

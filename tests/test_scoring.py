@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from dia_vetting.reliability.calibration import Calibration
 from dia_vetting.reliability.inputs import CHANNELS, METADATA, network_inputs
-from dia_vetting.reliability.model_dataset import ReliabilityModel, TensorError, from_table
+from dia_vetting.reliability.model_dataset import INHERITED_CELLS, ReliabilityModel, TensorError, from_table
 from dia_vetting.reliability.networks import UnknownArchitectureError, UnknownOptionError
 from dia_vetting.reliability.scoring import (
     InputLayoutError,
@@ -98,6 +98,18 @@ def test_one_network_per_fold_has_no_scatter_of_its_own(constants):
     np.testing.assert_allclose(scores.reliability, expected, rtol=1e-5)
     assert np.isnan(scores.reliability_err[~new]).all()
     np.testing.assert_allclose(scores.reliability_err[new], expit(BIASES).std(ddof=1), rtol=1e-5)
+
+
+def test_sky_that_a_parent_was_trained_on_has_a_reason_and_no_score(constants):
+    """Every network of a tuned model started from weights that saw it."""
+    cutouts, cells, new = _sky()
+    auxiliary = constants.auxiliary | {INHERITED_CELLS: np.unique(cells[~new])}
+    scores = _score(dataclasses.replace(constants, auxiliary=auxiliary), cutouts)
+    assert set(scores.reason[~new]) == {"sky that a parent of the model was trained on"}
+    assert set(scores.reason[new]) == {""}
+    for values in (scores.reliability, scores.reliability_err, scores.ood):
+        assert np.isnan(values[~new]).all()
+        assert np.isfinite(values[new]).all()
 
 
 def test_a_model_without_statistics_says_nothing_of_oddity(constants):

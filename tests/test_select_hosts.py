@@ -64,6 +64,13 @@ def test_galaxies_become_hosts_in_order_of_their_ids():
     assert one.metadata["rejected"]["extendedness"] == COUNT // 2
 
 
+def test_stars_are_kept_where_they_are_to_vary():
+    hosts = task(withStars=True).run(objects()).hosts
+    assert len(hosts) == COUNT
+    is_star = np.asarray(hosts["host_id"]) % 2 == 1
+    np.testing.assert_array_equal(np.asarray(hosts["host_extendedness"]) < 0.5, is_star)
+
+
 def test_magnitudes_of_further_bands():
     one = task(bands=["g"])
     hosts = one.run(objects()).hosts

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dia_vetting.errors import TableSchemaError
+from dia_vetting.errors import BadInputError, TableSchemaError
 from dia_vetting.masks import MaskBit
 from dia_vetting.reliability.folds import SplitLeakError, TooFewExamplesError, TooFewSkyCellsError
 from dia_vetting.reliability.inputs import InjectionLeakError, StampSizeError
@@ -278,6 +278,11 @@ def test_fine_tuning_starts_from_a_model():
     assert card.settings["anchor"] == TrainReliabilityConfig().anchor
     fresh = from_table(_run(*_elsewhere(31)).model).card
     assert (fresh.parent, fresh.settings["anchor"], fresh.stamp_size) == ("", 0.0, 31)
+
+
+def test_fine_tuning_needs_a_model_to_start_from():
+    with pytest.raises(BadInputError, match="initialModel"):
+        _run(*_elsewhere(), fineTune=True)
 
 
 def test_fine_tuning_refuses_sky_that_the_model_was_trained_on():

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.table import vstack
 from dia_vetting.injection.schemas import (
     HOST_GALAXY,
     TRANSIENT_EPOCH,
@@ -169,6 +170,37 @@ def test_the_recipe_of_all_else_stays_as_it_was(drawn, mixed):
     kept = np.array([i not in ids["faded"] for i in drawn.epochs["injection_id"]])
     for name in TRANSIENT_EPOCH.names():
         np.testing.assert_array_equal(mixed.epochs[name], drawn.epochs[name][kept])
+
+
+def test_stars_vary_at_their_place_and_leave_the_rest_as_it_was(drawn):
+    """Half of them fade; what they gain or lose is theirs at most; galaxies have what they had."""
+    galaxies = hosts(4000, half=0.25)
+    stars = hosts(3000, seed=5, half=0.25, host_extendedness=np.zeros(3000), host_id=np.arange(9001, 12001))
+    population = SeedPopulation(fraction=0.5, star_fraction=0.25)
+    both = population.draw(vstack([galaxies, stars]), visits(6), FIELD)
+    on_star = both.truth["host_id"] > 9000
+    for name in TRANSIENT_TRUTH.names():
+        np.testing.assert_array_equal(both.truth[name][~on_star], drawn.truth[name])
+    found = both.truth[on_star]
+    seen = both.hosts_in_visits - drawn.hosts_in_visits
+    assert len(found) / seen == pytest.approx(0.25, abs=4 * np.sqrt(0.25 * 0.75 / seen))
+    np.testing.assert_allclose(found["ra"], found["host_ra"], atol=1e-9)
+    np.testing.assert_allclose(found["dec"], found["host_dec"], atol=1e-9)
+    faded = np.mean(found["kind"] == "faded")
+    assert faded == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(len(found)))
+    assert set(found["kind"]) == {"faded", "appearing"}
+    light = vstack([both.epochs, both.template_epochs], metadata_conflicts="silent")
+    change = {row["injection_id"]: row["mag"] - row["host_mag"] for row in light}
+    assert len(light) == len(both.truth)
+    of_stars = [change[i] for i in found["injection_id"]]
+    assert stats.kstest(of_stars, stats.uniform(0.0, 4.0).cdf).pvalue > 0.01
+
+
+def test_stars_among_the_hosts_have_no_other_transients(drawn):
+    galaxies = hosts(4000, half=0.25)
+    stars = hosts(3000, seed=5, half=0.25, host_extendedness=np.zeros(3000), host_id=np.arange(9001, 12001))
+    found = SeedPopulation(fraction=0.5).draw(vstack([galaxies, stars]), visits(6), FIELD)
+    np.testing.assert_array_equal(found.truth["injection_id"], drawn.truth["injection_id"])
 
 
 def test_the_whole_may_have_faded():

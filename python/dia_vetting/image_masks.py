@@ -69,8 +69,10 @@ def mask_from_bits(bits: NDArray[np.uint32], bbox: Box, keep: Mask | None = None
     """
     others = [] if keep is None else [plane for plane in keep.schema if plane and plane.name not in _BITS]
     mask = Mask(0, schema=MaskSchema([*_PLANES.values(), *others]), bbox=bbox)
+    there = np.bitwise_or.reduce(bits, axis=None, initial=np.uint32(0))
     for bit, plane in _PLANES.items():
-        mask.set(plane.name, (bits & np.uint32(bit)) != 0)
+        if there & np.uint32(bit):  # most planes are empty, and setting one costs more than looking
+            mask.set(plane.name, (bits & np.uint32(bit)) != 0)
     for plane in others:
         assert keep is not None
         mask.set(plane.name, keep.get(plane.name))

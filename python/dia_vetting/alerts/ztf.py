@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..cutouts import PlacedPlanes
 from ..planes import robust_sigma
+from ..reliability.labels import AB_ZERO_POINT
 from .packets import Alert, AlertError, Triplet, integer, number, positive, text
 from .stamps import StampError, gunzip, make_planes, read_stamp
 
@@ -24,7 +25,6 @@ ZTF_BANDS = {1: "g", 2: "r", 3: "i"}
 """Band by ``fid``."""
 
 _CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
-_AB_NANOJANSKY = 31.4
 _POGSON = 2.5 / math.log(10.0)
 _TYPICAL_ZERO_POINT = 26.3
 _HALF_SIDE = 31
@@ -102,7 +102,7 @@ def ztf_alert(record: Mapping[str, Any], file: str) -> Alert:
 
 def _flux(magnitude: float) -> float:
     """Return nJy of an AB magnitude; NaN where it is out of any range."""
-    return 10.0 ** (0.4 * (_AB_NANOJANSKY - magnitude)) if abs(magnitude) < 100 else math.nan
+    return 10.0 ** (0.4 * (AB_ZERO_POINT - magnitude)) if abs(magnitude) < 100 else math.nan
 
 
 def _mjd(jd_utc: float) -> float:

@@ -132,6 +132,14 @@ class MakeTransientsConfig(PipelineTaskConfig, pipelineConnections=MakeTransient
         max=1.0,
         inclusiveMax=True,
     )
+    starFraction = RangeField[float](
+        doc="Probability that a star gets brighter or, as often, fainter in a visit. Needs injectTemplates, "
+        "and selectHosts:withStars, without which there are no stars among the hosts.",
+        default=0.0,
+        min=0.0,
+        max=1.0,
+        inclusiveMax=True,
+    )
 
     def validate(self) -> None:
         """Refuse a magnitude range that is empty, and fractions that exceed the whole."""
@@ -205,6 +213,7 @@ class MakeTransientsTask(PipelineTask):
             (config.minMagOffset, config.maxMagOffset),
             config.fadedFraction,
             config.varyingFraction,
+            config.starFraction,
         )
         population = model.draw(hosts, visits, field)
         hostless = int(np.count_nonzero(population.truth["host_id"] == 0))

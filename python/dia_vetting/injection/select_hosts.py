@@ -86,6 +86,10 @@ class SelectHostsConfig(PipelineTaskConfig, pipelineConnections=SelectHostsConne
         doc="Flags that a host must not have.", default=["shape_flag", "{band}_kronFlux_flag"]
     )
     minExtendedness = Field[float](doc="Least extendedness.", default=0.5)
+    withStars = Field[bool](
+        doc="Keep stars too, whatever minExtendedness is: makeTransients lets them vary (starFraction).",
+        default=False,
+    )
     minSnr = Field[float](doc="Least signal-to-noise ratio of the flux.", default=10.0)
     minMag = Field[float](doc="Brightest magnitude of a host.", default=15.0)
     maxMag = Field[float](doc="Faintest magnitude of a host.", default=25.0)
@@ -117,7 +121,7 @@ class SelectHostsConfig(PipelineTaskConfig, pipelineConnections=SelectHostsConne
     def cuts(self) -> HostCuts:
         """Return the cuts."""
         return HostCuts(
-            min_extendedness=self.minExtendedness,
+            min_extendedness=0.0 if self.withStars else self.minExtendedness,
             min_snr=self.minSnr,
             mag_range=(self.minMag, self.maxMag),
             size_range=(self.minSize, self.maxSize),

@@ -30,6 +30,9 @@ type F64 = NDArray[np.float64]
 _VARIATION = 1.5
 """Largest change of a varying transient between template and visit, mag."""
 
+_STAR_CHANGE = (0.0, 4.0)
+"""Magnitude of the light that a varying star gains or loses, minus the star's: from all of it to 2.5 %."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Visit:
@@ -138,9 +141,11 @@ class SeedPopulation:
     band. Host-less ones are uniform over the visit's detectors inside the tract, with the magnitude of a
     transient on a random host of the visit, and make up ``hostless_fraction`` of the total on average.
 
-    Two additions to that recipe, off by default: a transient may have *faded*, so that it is in the template
-    instead of the visit and the difference is negative, or be *varying*, so that it is in both, in the
-    template brighter or fainter by up to `_VARIATION` mag. They are drawn apart: the rest stays as it was.
+    Three additions to that recipe, off by default: a transient may have *faded*, so that it is in the
+    template instead of the visit and the difference is negative, or be *varying*, so that it is in both, in
+    the template brighter or fainter by up to `_VARIATION` mag; and stars among the hosts may vary: light that
+    is fainter than the star by a magnitude uniform in `_STAR_CHANGE` is added at its very position, to the
+    visit or, with equal chance, to the template. They are drawn apart: the rest stays as it was.
 
     Parameters
     ----------
@@ -152,6 +157,9 @@ class SeedPopulation:
         Range of the magnitude relative to the host's.
     faded_fraction, varying_fraction : `float`
         Fractions of the transients that have faded and that vary.
+    star_fraction : `float`
+        Probability that a star varies in a visit. Hosts of ``host_extendedness`` below 0.5 are stars; they
+        have no other transients.
     """
 
     fraction: float = 0.03
@@ -159,6 +167,7 @@ class SeedPopulation:
     mag_offset: tuple[float, float] = (-1.0, 3.0)
     faded_fraction: float = 0.0
     varying_fraction: float = 0.0
+    star_fraction: float = 0.0
     name: str = dataclasses.field(default="seed", init=False)
 
     def draw(self, hosts: Table, visits: Sequence[Visit], field: Field) -> Population:
@@ -184,12 +193,15 @@ class SeedPopulation:
     def _draw_visit(self, hosts: Table, visit: Visit, field: Field) -> dict[str, Any]:
         keys = field.keys(self.name, visit.visit)
         rng = generator("transients", *keys)
+        point_like = np.asarray(hosts["host_extendedness"], float) < 0.5
+        stars, hosts = hosts[point_like], hosts[~point_like]
         host_mag = _magnitudes(hosts, visit.band)
         drawn = np.flatnonzero((rng.random(len(hosts)) < self.fraction) & np.isfinite(host_mag))
         hosted = self._hosted(hosts[drawn], host_mag[drawn], rng)
         hostless = self._hostless(len(drawn), host_mag[np.isfinite(host_mag)], visit, field, rng)
+        varying = self._stars(stars, _magnitudes(stars, visit.band), generator("transient stars", *keys))
         rows: dict[str, Any] = {
-            name: np.concatenate([values, hostless[name]]) for name, values in hosted.items()
+            name: np.concatenate([values, hostless[name], varying[name]]) for name, values in hosted.items()
         }
         count = len(rows["ra"])
         rows["injection_id"] = hash63_array(count, *keys)
@@ -197,27 +209,42 @@ class SeedPopulation:
         rows["band"] = np.full(count, visit.band)
         rows["source_type"] = np.full(count, "Star")
         rows["model"] = np.full(count, self.name)
-        self._draw_template(rows, generator("transient kinds", *keys))
+        on_star = np.arange(count) >= count - len(varying["ra"])
+        self._draw_template(rows, on_star, generator("transient kinds", *keys))
         return rows
 
-    def _draw_template(self, rows: dict[str, Any], rng: np.random.Generator) -> None:
+    def _draw_template(
+        self, rows: dict[str, Any], on_star: NDArray[np.bool_], rng: np.random.Generator
+    ) -> None:
         """Decide which transients the template has, and how bright they are there."""
         chance, count = rng.random(len(rows["ra"])), len(rows["ra"])
-        faded = chance < self.faded_fraction
-        varying = ~faded & (chance < self.faded_fraction + self.varying_fraction)
+        faded = chance < np.where(on_star, 0.5, self.faded_fraction)
+        varying = ~on_star & ~faded & (chance < self.faded_fraction + self.varying_fraction)
         change = rng.uniform(-_VARIATION, _VARIATION, count)
         rows["kind"] = np.select([faded, varying], ["faded", "varying"], "appearing")
         rows["template_mag"] = np.where(varying, rows["mag"] + change, rows["mag"])
 
     def _hosted(self, hosts: Table, host_mag: F64, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         count = len(hosts)
-        shape = {name: np.asarray(hosts[name], float) for name in ("host_a", "host_b", "host_pa")}
-        ellipses = Ellipses(*shape.values())
         radius, phase = rng.standard_normal(count), rng.uniform(0.0, 2.0 * np.pi, count)
-        east, north = ellipses.points(radius, phase)
+        return self._on_hosts(hosts, host_mag, radius, phase, rng.uniform(*self.mag_offset, count))
+
+    def _stars(self, stars: Table, star_mag: F64, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+        drawn = np.flatnonzero((rng.random(len(stars)) < self.star_fraction) & np.isfinite(star_mag))
+        centre = np.zeros(len(drawn))
+        change = rng.uniform(*_STAR_CHANGE, len(drawn))
+        return self._on_hosts(stars[drawn], star_mag[drawn], centre, centre, change)
+
+    @staticmethod
+    def _on_hosts(
+        hosts: Table, host_mag: F64, radius: F64, phase: F64, delta_mag: F64
+    ) -> dict[str, NDArray[Any]]:
+        """Return the columns of transients at a point of their hosts' ellipses, one of each host."""
+        count = len(hosts)
+        shape = {name: np.asarray(hosts[name], float) for name in ("host_a", "host_b", "host_pa")}
+        east, north = Ellipses(*shape.values()).points(radius, phase)
         host_ra, host_dec = np.asarray(hosts["host_ra"], float), np.asarray(hosts["host_dec"], float)
         ra, dec = deproject(east, north, host_ra, host_dec)
-        delta_mag = rng.uniform(*self.mag_offset, count)
         return {
             "host_id": np.asarray(hosts["host_id"], np.int64),
             "ra": ra,

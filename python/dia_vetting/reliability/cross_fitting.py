@@ -23,7 +23,7 @@ from .curves import summarise_curves
 from .folds import Split, check_unseen, fold_splits
 from .inputs import CHANNELS, LAYOUT, METADATA, NetworkInputs
 from .metrics import Sample
-from .model_dataset import ModelCard, ReliabilityModel
+from .model_dataset import INHERITED_CELLS, ModelCard, ReliabilityModel
 from .networks.base import TripletNetwork
 from .outliers import fit_outliers
 from .prior import estimate_prior
@@ -262,7 +262,9 @@ def cross_fit(
         metrics={},
         software={"dia_vetting": __version__, "torch": version("torch")},
     )
-    model = ReliabilityModel(card, [network.weights for network in trained], np.unique(data.cells))
+    inherited = {} if initial is None else {INHERITED_CELLS: _inherited(initial, fold_settings.nside)}
+    weights = [network.weights for network in trained]
+    model = ReliabilityModel(card, weights, np.unique(data.cells), inherited)
     return _finish(model, data, splits, notes.prevalence)
 
 
@@ -272,7 +274,19 @@ def _same_resolution(cells: I64, nside: int, initial: ReliabilityModel) -> tuple
     In the nested scheme of HEALPix, cells 4 n to 4 n + 3 make up cell n of half the resolution.
     """
     coarser = min(nside, initial.card.nside)
-    return cells // (nside // coarser) ** 2, initial.trained_cells // (initial.card.nside // coarser) ** 2
+    return cells // (nside // coarser) ** 2, _seen(initial) // (initial.card.nside // coarser) ** 2
+
+
+def _seen(model: ReliabilityModel) -> I64:
+    """Return all sky cells that a model or one that it was fine-tuned from was trained on."""
+    return np.union1d(model.trained_cells, model.inherited_cells)
+
+
+def _inherited(initial: ReliabilityModel, nside: int) -> I64:
+    """Return the cells of another resolution that the sky which a model has seen lies in."""
+    finer = max(nside // initial.card.nside, 1) ** 2
+    within = _seen(initial)[:, None] * finer + np.arange(finer)
+    return np.unique(within // max(initial.card.nside // nside, 1) ** 2)
 
 
 def _finish(
@@ -282,7 +296,7 @@ def _finish(
     card, networks = model.card, load_networks(model)
     logits = np.full(len(data.injected), np.nan, dtype=np.float32)
     folds = np.full(len(data.injected), -1, dtype=np.int64)
-    auxiliary: dict[str, NDArray[Any]] = {}
+    auxiliary: dict[str, NDArray[Any]] = dict(model.auxiliary)
     for split in splits:
         own = range(split.fold * card.members, (split.fold + 1) * card.members)
         members = [networks[i] for i in own]

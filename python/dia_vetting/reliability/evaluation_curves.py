@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .bootstrap import Estimate
 from .curves import FPR_GRID, RECALL_GRID, CurveSummary
+from .labels import AB_ZERO_POINT
 from .metrics import SNR_EDGES, Sample, binned_rates
 from .schemas import RELIABILITY_CURVE
 
@@ -36,7 +37,7 @@ def difference_magnitude(flux: Any) -> F64:
     """Return the AB magnitude of the size of a flux in nJy, (N,) float64; NaN where it is 0 or unknown."""
     size = np.abs(np.asarray(flux, np.float64))
     with np.errstate(divide="ignore"):
-        magnitude = 31.4 - 2.5 * np.log10(size)
+        magnitude = AB_ZERO_POINT - 2.5 * np.log10(size)
     return np.where(size > 0, magnitude, np.nan)
 
 

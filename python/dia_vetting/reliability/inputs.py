@@ -187,7 +187,8 @@ def network_inputs(
 def _metadata(cutouts: Table) -> F32:
     """Return the numbers beside the stamps, (N, 3) float32."""
     fwhm, snr = (np.asarray(cutouts[name], dtype=float) for name in ("psf_fwhm", "snr"))
-    wavelength = np.array([_WAVELENGTH.get(str(band), np.nan) for band in cutouts["band"]], dtype=float)
+    bands, of_row = np.unique(np.asarray(cutouts["band"], dtype=str), return_inverse=True)
+    wavelength = np.array([_WAVELENGTH.get(band, np.nan) for band in bands.tolist()], dtype=float)[of_row]
     with np.errstate(invalid="ignore", divide="ignore"):
         columns = [np.log2(fwhm / 4.0), np.log10(np.abs(snr) / 10.0), (wavelength - 0.65) / 0.2]
     values = np.stack(columns, axis=1)

@@ -22,6 +22,7 @@ from ..errors import BadInputError
 
 __all__ = [
     "FORMAT_VERSION",
+    "INHERITED_CELLS",
     "ContentHashError",
     "ModelCard",
     "ModelCardError",
@@ -40,6 +41,9 @@ FORMAT_VERSION = 2
 _CARD_KEY = b"dia_vetting:model_card"
 _PROVENANCE_KEY = b"dia_vetting:training_datasets"
 _CELLS = "trained_cells"
+
+INHERITED_CELLS = "inherited_cells"
+"""Name among the auxiliary arrays of `ReliabilityModel.inherited_cells`."""
 _SCHEMA = pa.schema(
     [
         pa.field("network", pa.int32(), metadata={"description": "Network; -1 for what is not of a network"}),
@@ -152,6 +156,12 @@ class ReliabilityModel:
     networks: Sequence[Weights]
     trained_cells: NDArray[np.int64]
     auxiliary: Weights = dataclasses.field(default_factory=dict)
+
+    @property
+    def inherited_cells(self) -> NDArray[np.int64]:
+        """Sky cells that a model it was fine-tuned from saw: none of its networks is blind to them."""
+        cells = self.auxiliary.get(INHERITED_CELLS, np.zeros(0))
+        return np.asarray(cells, np.int64)
 
     def sealed(self) -> ReliabilityModel:
         """Return the model with its content hash in the card."""

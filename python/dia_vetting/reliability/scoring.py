@@ -191,7 +191,8 @@ def score_cutouts(
     """Score a cutout table, every row of it.
 
     A source whose sky cell was trained on is scored by the networks of its fold, which never saw that cell,
-    every other source by all networks.
+    every other source by all networks. One in sky that a parent of a fine-tuned model was trained on gets no
+    score but a reason: no network of the model is blind to it.
 
     Parameters
     ----------
@@ -247,6 +248,8 @@ def score_inputs(
     reason = unscorable_reasons(inputs, card.min_valid_fraction)
     reason = np.where((reason == "") & (cells < 0), "no sky position", reason)
     fold = np.full(len(inputs), -1, dtype=np.int64)
+    inherited = np.isin(cells, model.inherited_cells)
+    reason = np.where((reason == "") & inherited, "sky that a parent of the model was trained on", reason)
     trained = np.isin(cells, model.trained_cells)
     fold[trained] = sky_fold(cells[trained], card.n_folds, card.seed)
     unknown = np.full((3, len(inputs)), np.nan, dtype=np.float32)
@@ -261,8 +264,9 @@ def score_inputs(
         if len(own) > 1:
             each = [calibration.reliability(values, rate) for values in logits]
             scores.reliability_err[rows] = np.std(each, axis=0, ddof=1)
-        if model.auxiliary and len(rows):
-            strange = [_outliers(model, i).score(features[k]) for k, i in enumerate(own)]
+        outliers = [_outliers(model, i) for i in own]
+        if len(rows) and all(outliers):
+            strange = [one.score(features[k]) for k, one in enumerate(outliers) if one]
             scores.ood[rows] = np.mean(strange, axis=0)
     return scores
 
@@ -272,10 +276,10 @@ def _networks_of(members: int, fold: int, count: int) -> range:
     return range(count) if fold < 0 else range(fold * members, (fold + 1) * members)
 
 
-def _outliers(model: ReliabilityModel, index: int) -> OutlierModel:
+def _outliers(model: ReliabilityModel, index: int) -> OutlierModel | None:
     prefix = f"ood{index}."
     arrays = {name.removeprefix(prefix): a for name, a in model.auxiliary.items() if name.startswith(prefix)}
-    return OutlierModel.from_arrays(arrays)
+    return OutlierModel.from_arrays(arrays) if arrays else None
 
 
 def _load(network: TripletNetwork, weights: Any, source: str) -> TripletNetwork:

@@ -21,6 +21,7 @@ from lsst.pipe.base import (
     Struct,
 )
 
+from ..errors import BadInputError
 from .inputs import CUTOUT_COLUMNS
 from .networks import ARCHITECTURES, check_options
 from .schemas import RELIABILITY_INFLUENCE, RELIABILITY_TRAINING
@@ -258,12 +259,16 @@ class TrainReliabilityTask(PipelineTask):
             If there are too few to train with, or one sky would be on two sides.
         TableSchemaError, InjectionLeakError, StampSizeError
             If a table cannot be used.
+        BadInputError
+            If it is to fine-tune, but there is no model to start from.
         """
         from .cross_fitting import ModelNotes, TrainingSet, cross_fit
         from .model_dataset import from_table, to_table
 
         config = self.config
         initial = None
+        if config.fineTune and initialModel is None:
+            raise BadInputError("trainReliability:fineTune", "an initialModel to start from", "none")
         if initialModel is not None:
             initial = from_table(initialModel, f"{config.connections.initialModelName}reliability_model")
         rows = gather_rows(

@@ -6,9 +6,10 @@ __all__ = ["ImageContext", "Patch", "artefact_table", "count_artefacts"]
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
-from astropy.table import Table, vstack
+from astropy.table import Table
 from numpy.typing import NDArray
 
 from ...masks import MaskBit
@@ -136,8 +137,8 @@ class Patch:
         return len(self.x)
 
 
-def _rows(patch: Patch, number: int, noise: float, per_njy: float) -> Table:
-    """Return one row per cell of a patch that is wider than a cell and a half, else one row."""
+def _rows(patch: Patch, number: int, noise: float, per_njy: float) -> dict[str, NDArray[Any]]:
+    """Return the columns of one row per cell of a patch wider than a cell and a half, else of one row."""
     if max(np.ptp(patch.x), np.ptp(patch.y)) > 1.5 * CELL:
         _, piece = np.unique((patch.y // CELL) * 100_000 + patch.x // CELL, return_inverse=True)
     else:
@@ -148,21 +149,19 @@ def _rows(patch: Patch, number: int, noise: float, per_njy: float) -> Table:
     x, y, charge = patch.x[order], patch.y[order], patch.electrons[order]
     weight = np.abs(charge) + 1e-12
     total = np.add.reduceat(weight, starts)
-    return SIM_TRUTH_ARTEFACT.build(
-        {
-            "artefact_id": np.full(n, number),
-            "cause": np.full(n, patch.cause),
-            "x_min": np.minimum.reduceat(x, starts),
-            "x_max": np.maximum.reduceat(x, starts),
-            "y_min": np.minimum.reduceat(y, starts),
-            "y_max": np.maximum.reduceat(y, starts),
-            "x": np.add.reduceat(x * weight, starts) / total,
-            "y": np.add.reduceat(y * weight, starts) / total,
-            "flux": np.add.reduceat(charge, starts) / per_njy,
-            "peak": np.maximum.reduceat(np.abs(charge), starts) / noise,
-            "masked": np.full(n, bool(patch.bit)),
-        }
-    )
+    return {
+        "artefact_id": np.full(n, number),
+        "cause": np.full(n, patch.cause),
+        "x_min": np.minimum.reduceat(x, starts),
+        "x_max": np.maximum.reduceat(x, starts),
+        "y_min": np.minimum.reduceat(y, starts),
+        "y_max": np.maximum.reduceat(y, starts),
+        "x": np.add.reduceat(x * weight, starts) / total,
+        "y": np.add.reduceat(y * weight, starts) / total,
+        "flux": np.add.reduceat(charge, starts) / per_njy,
+        "peak": np.maximum.reduceat(np.abs(charge), starts) / noise,
+        "masked": np.full(n, bool(patch.bit)),
+    }
 
 
 def artefact_table(patches: Iterable[Patch], noise: float, per_njy: float) -> Table:
@@ -184,8 +183,10 @@ def artefact_table(patches: Iterable[Patch], noise: float, per_njy: float) -> Ta
         pixels that it touches, with one ``artefact_id``.
     """
     filled = [patch for patch in patches if len(patch)]
-    tables = [_rows(patch, number, noise, per_njy) for number, patch in enumerate(filled, start=1)]
-    return vstack(tables, metadata_conflicts="silent") if tables else SIM_TRUTH_ARTEFACT.empty()
+    parts = [_rows(patch, number, noise, per_njy) for number, patch in enumerate(filled, start=1)]
+    if not parts:
+        return SIM_TRUTH_ARTEFACT.empty()
+    return SIM_TRUTH_ARTEFACT.build({name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
 
 
 def count_artefacts(tables: Iterable[Table]) -> Table:
