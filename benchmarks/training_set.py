@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ TASKS = (
 COLLECTION = "u/training/set"
 STAMP = 51
 STAR_FRACTION = 0.25
+FAINTEST = 4.5
+"""Magnitudes from a host to its faintest transient in a training field, so that many are near the limit."""
 PLANES = ("science", "template", "difference", "variance")
 NUMBERS = ("diaSourceId", "visit", "detector", "ra", "dec", "snr", "psfFlux", "psfFluxErr", "psf_fwhm")
 
@@ -89,8 +92,8 @@ def varied(preset: str, seed: int) -> dict[str, Any]:
     }
 
 
-def run_pipeline(repo: Path, instrument: str, bands: list[str], bright: float, stars: float) -> None:
-    """Run the tasks up to the labels; ``stars`` is the probability that a star is made to vary."""
+def run_pipeline(repo: Path, instrument: str, bands: list[str], bright: float, more: Sequence[str]) -> None:
+    """Run the tasks up to the labels, with ``more`` settings than those of every field."""
     settings = (
         f"extractCutouts:stampSize={STAMP}",
         f"selectHosts:bands={bands}",
@@ -98,7 +101,7 @@ def run_pipeline(repo: Path, instrument: str, bands: list[str], bright: float, s
         "makeTransients:hostFraction=0.9",
         "makeTransients:hostlessFraction=0.5",
         "selectHosts:withStars=True",
-        f"makeTransients:starFraction={stars}",
+        *more,
     )
     command = [
         str(Path(sys.executable).with_name("pipetask")),
@@ -180,9 +183,9 @@ def main() -> None:
         )
         repo = folder / "repo"
         make_survey(repo, config, args.seed)
-        stars = STAR_FRACTION if args.vary else 0.0
+        training = (f"makeTransients:starFraction={STAR_FRACTION}", f"makeTransients:maxMagOffset={FAINTEST}")
         bright = config.sky.brightest_galaxy + 1.0
-        run_pipeline(repo, config.instrument, list(config.size.bands), bright, stars)
+        run_pipeline(repo, config.instrument, list(config.size.bands), bright, training if args.vary else ())
         columns = collect(repo, config.instrument)
         np.savez(folder / target.name, **columns)
         (folder / target.name).rename(target)

@@ -64,7 +64,7 @@ def test_reliability_rises_with_the_logit_and_with_prevalence():
     calibration, _ = fitted("saturated", 0.15)
     z = np.linspace(-30, 30, 2_000)
     ratio = calibration.log_likelihood_ratio(z)
-    assert (np.diff(ratio) >= 0).all()
+    assert (np.diff(ratio) >= -1e-12).all()  # rounding where it is flat
     assert np.ptp(ratio) > 10
     rare, common = calibration.reliability(z, 0.01), calibration.reliability(z, 0.5)
     assert rare.dtype == np.float32

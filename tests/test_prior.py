@@ -24,6 +24,17 @@ def test_prior_is_within_a_fifth_or_a_hundredth(kind, fraction, auc, n_injected)
     assert abs(np.mean(errors)) < 0.6
 
 
+@pytest.mark.parametrize("fraction", [0.0, 0.05, 0.15, 0.25])
+def test_injections_that_outshine_what_hides_do_no_harm(fraction):
+    rows = population("brighter", 0.999, fraction, 20_000, 5_000, 1)
+    truth = rows.real[~rows.injected].mean()
+    estimate = estimate_prior(rows.logit, rows.injected, n_replicates=200)
+    assert abs(float(estimate.value) - truth) < tolerance(truth)
+    # Of the highest scores alone the fraction would be far too low.
+    cut = np.quantile(rows.logit[rows.injected], 0.65)
+    assert (rows.logit[~rows.injected] > cut).mean() / 0.35 <= 0.3 * truth
+
+
 def test_interval_covers_the_truth():
     covered = []
     for seed in range(60):

@@ -20,6 +20,7 @@ def population(kind, auc, hidden, n_unlabelled, n_injected, seed):
     ``gauss``: logits are normal in both classes, and those of a calibrated network. ``skewed``: real ones
     have a long tail to low logits. ``hard``: 3 % of the artefacts look half real. ``saturated``: the noisy
     logits of a network that learnt P(injected) with balanced classes, which has a ceiling at -log(hidden).
+    ``brighter``: half of the injected score far higher than what hides, since they are brighter.
     """
     rng = np.random.default_rng([seed, n_unlabelled, n_injected])
     n_hidden = rng.binomial(n_unlabelled, hidden)
@@ -32,6 +33,8 @@ def population(kind, auc, hidden, n_unlabelled, n_injected, seed):
         positive += 0.1 * d
         half = rng.random(n_artefacts) < 0.03
         negative[half] += 0.55 * d
+    if kind == "brighter":
+        positive[:n_injected:2] += rng.gamma(2.0, 1.0, len(positive[:n_injected:2]))
     t = np.concatenate([positive, negative])
     z = d * t - 0.5 * d**2
     if kind == "saturated":

@@ -5,17 +5,23 @@ injected,
 
     q_u(t) = pi q_p(t) + (1 - pi) q_n(t),
 
-where q(t) is the fraction with score >= t of the unlabelled, the injected and the artefacts. The ratio
-q_u / q_p falls to pi where artefacts run out, but is noisy there, since few rows are left. Best-Bin
-Estimation (Garg et al. 2021, arXiv:2111.00980) takes the ratio at the threshold where its upper confidence
-bound is least. Two things differ here: the bound is that of the ratio's own variance (the delta method) in
-place of the uniform one of Dvoretzky, Kiefer and Wolfowitz, which is so wide that artefacts come in; and
-thresholds that keep less than `LOWEST_TPR` of the injected are not tried, since the least of many noisy
-ratios is too low.
+where q(t) is the fraction with score >= t of the unlabelled, the injected and the artefacts. Where
+artefacts run out the ratio q_u / q_p is pi, if the real ones score exactly like the injected. They never
+do: injections are brighter than what hides, and then the ratio falls on towards the highest scores. So the
+threshold is the lowest one that artefacts have hardly reached: the one that keeps most of the injected (at
+most `HIGHEST_TPR`), such that going on to the threshold that loses half as many of them changes the ratio by
+no more than `STEADY` of it, or `STEADY_DIFFERENCE`. There nearly all the injected and nearly all the hidden
+are above, whatever the scores of each. Half of that change is taken off, as an estimate of the artefacts that
+are above already; intervals allow for anything from none to three times as much.
 
-All this holds for real sources that score like the injected. Where they score lower, fewer of them are
-counted and the figure is too low; artefacts that no score tells from injections are counted as real.
-``doc/statistics.md`` has the simulated errors of this and of other estimators.
+Where artefacts mix with the real ones everywhere, no threshold is like that. Then it is Best-Bin Estimation
+(Garg et al. 2021, arXiv:2111.00980): the ratio at the threshold where its upper confidence bound is least.
+Two things differ there: the bound is that of the ratio's own variance (the delta method) in place of the
+uniform one of Dvoretzky, Kiefer and Wolfowitz, which is so wide that artefacts come in; and thresholds that
+keep less than `LOWEST_TPR` of the injected are not tried, since the least of many noisy ratios is too low.
+
+Hidden sources that score like artefacts are not counted; artefacts that no score tells from injections are
+counted as real. ``doc/statistics.md`` has the errors of this and of other estimators.
 """
 
 from __future__ import annotations
@@ -27,7 +33,15 @@ from ..seeding import generator
 from .bootstrap import Estimate, draw_weights, percentile_interval, wilson_interval
 from .folds import TooFewExamplesError
 
-__all__ = ["LOWEST_TPR", "MIN_ROWS", "check_rows", "estimate_prior", "group_index", "prior_replicates"]
+__all__ = [
+    "HIGHEST_TPR",
+    "LOWEST_TPR",
+    "MIN_ROWS",
+    "check_rows",
+    "estimate_prior",
+    "group_index",
+    "prior_replicates",
+]
 
 type F64 = NDArray[np.float64]
 type I64 = NDArray[np.int64]
@@ -36,10 +50,22 @@ type Bool = NDArray[np.bool_]
 LOWEST_TPR = 0.35
 """Smallest fraction of the injected that a threshold may keep."""
 
+HIGHEST_TPR = 0.95
+"""Largest fraction of the injected that the chosen threshold may keep."""
+
+STEADY = 0.07
+"""Change of the ratio, relative, that is taken for none."""
+
+STEADY_DIFFERENCE = 0.0125
+"""Change of the ratio that is taken for none where the ratio is small."""
+
 MIN_ROWS = 20
 """Fewest injected and fewest unlabelled rows that anything is estimated from."""
 
-_TPR = np.linspace(LOWEST_TPR, 1.0, 14)
+_HALF = 4  # thresholds between one and that which loses half as many of the injected
+_LOST = (1.0 - LOWEST_TPR) * 0.5 ** (np.arange(20 + _HALF) / _HALF)
+_TPR = np.append(1.0 - _LOST, 1.0)
+_MAY_BE_CHOSEN = _LOST[:-_HALF] > 0.99 * (1.0 - HIGHEST_TPR)
 _Z = 2.0  # standard deviations of the upper bound
 _N_PSEUDO_GROUPS = 1000
 
@@ -146,7 +172,7 @@ def estimate_prior(
     weights = draw_weights(n_groups, n_replicates, generator(seed, "prior"))
     positives, unlabelled = _counts(score, injected, index, n_groups)
     p, u = positives.sum(axis=0, keepdims=True), unlabelled.sum(axis=0, keepdims=True)
-    values, best = _best_bin(p, u)
+    values, best = _estimate(p, u)
     low, high = percentile_interval(_replicates(positives, unlabelled, weights), level)
     tpr = p[0, best[0]] / p[0, -1]
     wilson_low, wilson_high = wilson_interval(u[0, best[0]], u[0, -1], level)
@@ -179,7 +205,7 @@ def prior_replicates(
         The best threshold is chosen anew in each; NaN where one has no row of a class.
     """
     positives, unlabelled = _counts(score, injected, index, weights.shape[1])
-    values, _ = _best_bin(positives.sum(axis=0, keepdims=True), unlabelled.sum(axis=0, keepdims=True))
+    values, _ = _estimate(positives.sum(axis=0, keepdims=True), unlabelled.sum(axis=0, keepdims=True))
     return float(values[0]), _replicates(positives, unlabelled, weights)
 
 
@@ -198,18 +224,34 @@ def _counts(score: NDArray[np.floating], injected: Bool, index: I64, n_groups: i
 
 
 def _replicates(positives: F64, unlabelled: F64, weights: NDArray[np.float32]) -> F64:
-    return _best_bin(weights @ positives, weights @ unlabelled)[0]
+    part = np.linspace(0.0, 1.5, len(weights))[:, None]
+    return _estimate(weights @ positives, weights @ unlabelled, part)[0]
 
 
-def _best_bin(positives: F64, unlabelled: F64) -> tuple[F64, I64]:
-    """Return the ratio where its upper bound is least, and where that is, of counts (B, K): (B,), (B,)."""
+def _estimate(positives: F64, unlabelled: F64, part: F64 | float = 0.5) -> tuple[F64, I64]:
+    """Return the prior and the threshold it was taken at, (B,), (B,), of counts (B, K).
+
+    ``part``, (B, 1), of the change towards lower thresholds is taken off.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = (unlabelled / unlabelled[:, -1:]) / (positives / positives[:, -1:])
+    further = ratio[:, _HALF:-1]
+    change = further - ratio[:, : -1 - _HALF]
+    steady = (change <= np.maximum(STEADY * further, STEADY_DIFFERENCE)) & _MAY_BE_CHOSEN
+    last = steady.shape[1] - 1 - np.argmax(steady[:, ::-1], axis=1)
+    chosen = np.where(steady.any(axis=1), last, _best_bin(positives, unlabelled, ratio))
+    leak = np.where(steady, np.maximum(part * change, 0.0), 0.0)
+    values = ratio - np.pad(leak, ((0, 0), (0, ratio.shape[1] - leak.shape[1])))
+    return np.clip(np.take_along_axis(values, chosen[:, None], axis=1)[:, 0], 0.0, 1.0), chosen
+
+
+def _best_bin(positives: F64, unlabelled: F64, ratio: F64) -> I64:
+    """Return where the upper bound of the ratio is least, of counts (B, K): (B,)."""
     n_p, n_u = positives[:, -1:], unlabelled[:, -1:]
     with np.errstate(invalid="ignore", divide="ignore"):
-        q_p, q_u = positives / n_p, unlabelled / n_u
-        ratio = q_u / q_p
+        q_p = positives / n_p
         # One success and one failure more, so that no count has no variance.
         smooth = (unlabelled + 1.0) / (n_u + 2.0)
         variance = smooth * (1.0 - smooth) / n_u + ratio**2 * q_p * (1.0 - q_p) / n_p
         bound = ratio + _Z * np.sqrt(variance) / q_p
-    best = np.argmin(np.where(np.isfinite(bound), bound, np.inf), axis=1)
-    return np.minimum(np.take_along_axis(ratio, best[:, None], axis=1)[:, 0], 1.0), best
+    return np.argmin(np.where(np.isfinite(bound), bound, np.inf), axis=1)
