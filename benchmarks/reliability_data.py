@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 UNITS = {"science": "nJy", "template": "nJy", "difference": "nJy", "variance": "nJy2", "psf_fwhm": "pix"}
 KEPT = (
     "diaSourceId",
+    "visit",
+    "detector",
+    "x",
+    "y",
     "ra",
     "dec",
     "snr",

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from astropy.table import Table
 from dia_vetting.reliability.bootstrap import Estimate
 from dia_vetting.reliability.calibration import Calibration, fit_calibration
 from dia_vetting.reliability.curves import summarise_curves
 from dia_vetting.reliability.folds import Split
+from dia_vetting.reliability.glint_trails import chance_in_image, doubt_trails
 from dia_vetting.reliability.metrics import Sample, threshold_rates
 from dia_vetting.reliability.networks import build_network
 from dia_vetting.reliability.networks.base import TripletNetwork
@@ -21,6 +23,7 @@ from dia_vetting.reliability.training import TrainingSettings, train_networks
 from dia_vetting.seeding import generator
 from numpy.typing import NDArray
 from reliability_data import Rows
+from scipy.special import logit
 
 REPLICAS = 400
 
@@ -110,6 +113,34 @@ def loaded(
     return network.baked().to(best_device()).to(memory_format=torch.channels_last)
 
 
+def doubted(logits: NDArray[np.floating], rows: Rows, calibration: Calibration) -> NDArray[np.float64]:
+    """Lower the logits of flashes in a row, as scoreReliability lowers their reliability.
+
+    ``rows`` are all sources of the images: a trail is looked for among all that look real.
+    """
+    ratio = calibration.log_likelihood_ratio(logits)
+    columns = rows.columns
+    corner = {f"{axis}0": np.ceil(columns[axis] - rows.inputs.size / 2) for axis in "xy"}
+    names = ("ra", "dec", "snr", "psfFlux", "psf_fwhm")
+    table = Table({name: columns[name] for name in names} | corner)
+    images = np.unique(
+        np.stack([np.unique(columns[c], return_inverse=True)[1] for c in ("field", "visit", "detector")]),
+        axis=1,
+        return_inverse=True,
+    )[1]
+    chance = np.full(len(rows), np.inf)
+    for image in np.unique(images):
+        own = np.flatnonzero(images == image)
+        chance[own] = chance_in_image(table[own], ratio[own] >= 0)
+    lowered, trail = doubt_trails(calibration.reliability(logits, 0.5), chance)
+    grid = np.linspace(logits.min() - 1.0, logits.max(), 4000)
+    result = np.asarray(logits, float).copy()
+    result[trail] = np.interp(
+        logit(lowered[trail].astype(float)), calibration.log_likelihood_ratio(grid), grid
+    )
+    return result
+
+
 def figures(
     logits: NDArray[np.floating],
     rows: Rows,
@@ -117,8 +148,12 @@ def figures(
     threshold: float,
     prevalence: float = 0.03,
     seed: int = 0,
+    with_curves: bool = True,
 ) -> dict[str, Any]:
-    """Return the figures of positives against artefacts by the truth, with 95 % intervals over sky cells."""
+    """Return the figures of positives against artefacts by the truth, with 95 % intervals over sky cells.
+
+    Those that belong to no threshold take long, and are left out if not ``with_curves``.
+    """
     member = positive | rows.artefact
     sample = Sample(
         logits[member].astype(float),
@@ -127,8 +162,6 @@ def figures(
         rows.columns["snr"][member].astype(float),
     )
     weights = sample.weights(REPLICAS, generator(seed, "benchmark bootstrap"))
-    points = (0.001, 0.0015, 0.01)
-    curves = summarise_curves(sample, weights, points)
     index, n_groups = sample.group_index()
 
     def count(keep: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -148,11 +181,15 @@ def figures(
         "n_positive": int(sample.positive.sum()),
         "n_negative": int((~sample.positive).sum()),
         "n_groups": n_groups,
-        "auc": curves.auc.summary(),
         "completeness": rates["sensitivity"].summary(),
         "fpr": rates["false_positive_rate"].summary(),
         f"purity_at_prevalence_{prevalence:g}": _first(purity),
     }
+    if not with_curves:
+        return result
+    points = (0.001, 0.0015, 0.01)
+    curves = summarise_curves(sample, weights, points)
+    result["auc"] = curves.auc.summary()
     for i, point in enumerate(points):
         tpr = curves.tpr_at_fpr
         result[f"fnr_at_fpr_{point:g}"] = {

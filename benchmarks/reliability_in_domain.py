@@ -9,6 +9,7 @@ simulation; transients are injected and hidden ones. All intervals are 95 % over
 
 import argparse
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from dia_vetting.reliability.scoring import load_networks, predict_logits, score
 from dia_vetting.reliability.shipped import open_model
 from dia_vetting.seeding import generator
 from reliability_data import Rows, load
-from reliability_fit import figures, paired
+from reliability_fit import doubted, figures, paired
 
 PREVALENCE = 0.03
 
@@ -88,22 +89,45 @@ def main() -> None:
     networks = load_networks(model)
     everything = load(args.set, fields)
     everything = everything[unscorable_reasons(everything.inputs, model.card.min_valid_fraction) == ""]
-    rows = everything[everything.columns["snr"] >= args.min_snr]
-    logits = scores(model, networks, rows)
     calibration = Calibration.from_dict(model.card.calibration)
-    reliability = calibration.reliability(logits, model.card.prevalence)
+    bright = everything.columns["snr"] >= args.min_snr
+    rows = everything[bright]
+    alone = scores(model, networks, everything)
+    logits = doubted(alone, everything, calibration)
+    lowered = logits < alone
     result: dict[str, Any] = {"model": model.card.version, "fields": fields, "points": {}}
+    result["glint_trail"] = {
+        name: int((lowered & bright & rows_of).sum())
+        for name, rows_of in (
+            ("real", everything.real),
+            ("glint", everything.columns["cause"] == "glint"),
+            ("other_artefact", everything.artefact & (everything.columns["cause"] != "glint")),
+        )
+    }
+    alone, logits = alone[bright], logits[bright]
+    reliability = calibration.reliability(logits, model.card.prevalence)
+    kinds = {
+        "real": rows.real,
+        "transient": rows.transient,
+        "real_not_injected": rows.real & ~rows.injected,
+    }
+    result["curves"] = {kind: figures(reliability, rows, positive, 0.5) for kind, positive in kinds.items()}
     for name, threshold in model.card.thresholds.items():
         result["points"][name] = {
-            kind: figures(reliability, rows, positive, threshold, PREVALENCE)
-            for kind, positive in (
-                ("real", rows.real),
-                ("transient", rows.transient),
-                ("real_not_injected", rows.real & ~rows.injected),
-            )
+            kind: figures(reliability, rows, positive, threshold, PREVALENCE, with_curves=False)
+            for kind, positive in kinds.items()
         }
         result["points"][name]["threshold"] = threshold
         result["points"][name]["purity_of_the_sample"] = float(rows.real[reliability >= threshold].mean())
+    stamps = calibration.reliability(alone, model.card.prevalence)
+    result["without_trails"] = {
+        name: figures(stamps, rows, rows.real, threshold, PREVALENCE, with_curves=False)
+        for name, threshold in model.card.thresholds.items()
+    }
+    result["passing_artefacts"] = {
+        name: dict(Counter(rows.columns["cause"][rows.artefact & (reliability >= threshold)].tolist()))
+        for name, threshold in model.card.thresholds.items()
+    }
     natural = float(rows.real.sum() / (rows.real.sum() + rows.artefact.sum()))
     result["calibration"] = calibration_table(calibration.reliability(logits, natural), rows)
     result["prevalence_of_the_rows"] = natural

@@ -37,10 +37,13 @@ BUFFER = 6.0
 
 
 def training_rows(folder: Path, fields: list[str], binned: float, seed: int) -> Rows:
-    """Read the fields, and a part of their rows once more at half the resolution."""
+    """Read the fields, and part of their rows again at half the resolution where raw cutouts are at hand."""
     parts = []
     for field in fields:
         whole = load(folder, [field])
+        if not (folder / f"{field}.npz").exists():
+            parts.append(whole)
+            continue
         coarse = load(folder, [field], binned=True)
         drawn = generator(seed, "binned", field).random(len(coarse)) < binned
         parts += [whole, coarse[drawn & (coarse.columns["psf_fwhm"] > 1.3)]]

@@ -54,7 +54,7 @@ def varied(preset: str, seed: int) -> dict[str, Any]:
         return float(np.exp(spread * rng.standard_normal()))
 
     seeing = float(np.exp(rng.uniform(np.log(0.85), np.log(1.9))))  # real nights are often bad ones
-    defects = ("muon", "worm", "spot", "streak", "glint", "hot_pixel", "hot_column", "ghost")
+    defects = ("muon", "worm", "spot", "streak", "glint", "hot_pixel", "hot_column", "ghost", "crosstalk")
     return {
         "camera": {
             "pixel_scale": scale,
@@ -87,6 +87,7 @@ def varied(preset: str, seed: int) -> dict[str, Any]:
         | {
             "cosmic_ray_masked": float(rng.uniform(0.3, 0.9)),
             "hot_pixel_masked": float(rng.uniform(0.2, 0.8)),
+            "crosstalk_masked": float(rng.uniform(0.1, 0.6)),
             "template_factor": float(rng.uniform(0.2, 0.6)),
         },
     }

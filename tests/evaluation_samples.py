@@ -48,7 +48,13 @@ def make_detector(visit, n=300, seed=0, known=True):
     score[:4] = np.nan
     scores = DIA_SOURCE_VETTING.build(
         common
-        | {"reliability": score, "reliability_err": score, "ood": score, "fold": np.zeros(n, int)}
+        | {
+            "reliability": score,
+            "reliability_err": score,
+            "ood": score,
+            "fold": np.zeros(n, int),
+            "glint_trail": np.zeros(n, bool),
+        }
         | {"model": np.full(n, "own"), "version": np.full(n, "abc1234")}
         | {"reason": np.where(np.isfinite(score), "", "edge")}
     )[rng.permutation(n)]

@@ -63,6 +63,34 @@ def test_prevalence_is_configured():
     np.testing.assert_allclose(odds[1] / odds[0], 0.25 * (1 - rho) / rho, rtol=1e-4)
 
 
+def test_flashes_in_a_row_are_flagged_and_less_reliable():
+    cutouts, _, _ = make_cutouts(300, size=21, seed=11, ra0=30.0)
+    model = trained()[2].model
+    cutouts["visit"][:], cutouts["psfFlux"][:], cutouts["snr"][:] = 7, 1.0, 20.0
+    off = ScoreReliabilityConfig()
+    off.doGlintTrails = False
+    best = np.argsort(
+        -np.asarray(ScoreReliabilityTask(config=off).run(cutouts, model).vetting["reliability"])
+    )
+    row = np.sort(best[:6])
+    position = np.random.default_rng(1).uniform(0, 1000, (300, 2))
+    position[row] = np.array([100, 900]) + np.arange(6)[:, None] * np.array([73, -51])
+    cutouts["ra"][:], cutouts["dec"][:] = 30 + 0.2 * position[:, 0] / 3600, 0.2 * position[:, 1] / 3600
+    cutouts["x0"][:], cutouts["y0"][:] = np.ceil(position.T - 10).astype(int)
+    plain = ScoreReliabilityTask(config=off).run(cutouts, model).vetting
+    task = _task()
+    vetting = task.run(cutouts, model).vetting
+    np.testing.assert_array_equal(np.flatnonzero(vetting["glint_trail"]), row)
+    assert task.metadata["glint_trail"] == 6
+    assert (vetting["reliability"][row] < 0.2 * plain["reliability"][row]).all()
+    others = ~np.asarray(vetting["glint_trail"])
+    np.testing.assert_array_equal(vetting["reliability"][others], plain["reliability"][others])
+    assert not plain["glint_trail"].any()
+    # The same sources in two images are no row.
+    cutouts["visit"][row[::2]] = 8
+    assert not _task().run(cutouts, model).vetting["glint_trail"].any()
+
+
 def test_two_runs_give_the_same_bytes():
     cutouts, _, result = trained()
     first, second = (_task().run(cutouts, result.model).vetting for _ in range(2))

@@ -104,6 +104,7 @@ DIA_SOURCE_VETTING = TableSchema(
             "f4",
             "Fraction of the training sources that were less strange; NaN where the model cannot tell",
         ),
+        Column("glint_trail", "bool", "Whether it is one of a row of flashes, which lowered its reliability"),
         Column("fold", "i8", "Fold of the source's sky cell; -1 if scored by the ensemble mean"),
         Column("model", "U", "Name of the model: a shipped one's, or else its dataset type"),
         Column("version", "U", "Version of the model, at most 7 characters"),

@@ -17,12 +17,14 @@ from lsst.pipe.base import (
     Struct,
 )
 
+from .glint_trails import TRAIL_RATE, chance_in_image, doubt_trails
 from .schemas import DIA_SOURCE_CUTOUT, DIA_SOURCE_VETTING
 from .shipped import DEFAULT_MODEL, check_name, shipped_model
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
 
+    from .glint_trails import F32, Bool
     from .model_dataset import ModelCard, ReliabilityModel
 
 _DETECTOR = ("instrument", "visit", "detector")
@@ -94,6 +96,16 @@ class ScoreReliabilityConfig(PipelineTaskConfig, pipelineConnections=ScoreReliab
         max=1.0,
         inclusiveMin=False,
     )
+    doGlintTrails = Field[bool](
+        doc="Lower the reliability of sources in line at equal distances, as flashes of a satellite are?",
+        default=True,
+    )
+    glintTrailRate = RangeField[float](
+        doc="Trails of glints that are expected in the image of a detector.",
+        default=TRAIL_RATE,
+        min=0.0,
+        inclusiveMin=False,
+    )
     threads = RangeField[int](
         doc="Torch threads; 0 leaves what OMP_NUM_THREADS says. The last digits of a score depend on it.",
         default=0,
@@ -155,18 +167,36 @@ class ScoreReliabilityTask(PipelineTask):
         with deterministic_torch(trained.card.seed, self.config.threads):
             networks = load_networks(trained, source)
             scores = score_cutouts(trained, cutouts, networks, names.cutoutType, self.config.prevalence)
+        rate = trained.card.prevalence if self.config.prevalence is None else self.config.prevalence
+        reliability, trail = self._trails(cutouts, scores.reliability, rate)
         self._count(scores.reason)
         kept = {name: cutouts[name] for name in _KEPT}
         own = {
-            "reliability": scores.reliability,
+            "reliability": reliability,
             "reliability_err": scores.reliability_err,
             "ood": scores.ood,
+            "glint_trail": trail,
             "fold": scores.fold,
             "model": np.full(len(cutouts), source),
             "version": np.full(len(cutouts), trained.card.version),
             "reason": scores.reason,
         }
         return Struct(vetting=DIA_SOURCE_VETTING.build(kept | own, meta))
+
+    def _trails(self, cutouts: Table, reliability: "F32", prevalence: float) -> "tuple[F32, Bool]":
+        """Lower the reliability of flashes in a row, and tell which they are."""
+        if not self.config.doGlintTrails:
+            return reliability, np.zeros(len(cutouts), dtype=bool)
+        # More likely real than not where half of the sources are: the ones that a trail could be made of.
+        candidate = np.nan_to_num(reliability, nan=0.0) >= prevalence
+        images = np.stack([np.asarray(cutouts[name]) for name in ("visit", "detector")], axis=1)
+        chance = np.full(len(cutouts), np.inf)
+        for image in np.unique(images, axis=0):
+            rows = np.flatnonzero((images == image).all(axis=1))
+            chance[rows] = chance_in_image(cutouts[rows], candidate[rows])
+        lowered, trail = doubt_trails(reliability, chance, self.config.glintTrailRate)
+        self.metadata["glint_trail"] = int(trail.sum())
+        return lowered, trail
 
     def _model(self, table: "pa.Table | None") -> "tuple[str, ReliabilityModel]":
         """Return the configured model and what it is called."""
