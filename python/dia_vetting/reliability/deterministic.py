@@ -22,20 +22,17 @@ def deterministic_torch(seed: int, threads: int = 0) -> Iterator[None]:
     threads : `int`, optional
         Torch threads; 0 leaves the number as it is.
     """
-    enabled, lenient = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    before = torch.get_num_threads()
+    # `use_deterministic_algorithms` says the same, but imports torch's compiler: seconds for every quantum.
+    mode, before = torch.get_deterministic_debug_mode(), torch.get_num_threads()
     # Read by cuBLAS when a context is made; without it, its sums are not deterministic.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         # On a graphics card some layers have no deterministic form: better a warning than no network.
-        torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+        torch.set_deterministic_debug_mode("warn" if torch.cuda.is_available() else "error")
         torch.set_num_threads(threads or before)
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(enabled, warn_only=lenient)
+            torch.set_deterministic_debug_mode(mode)
             torch.set_num_threads(before)

@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -137,6 +136,8 @@ def _pixel_positions(cutouts: Table) -> tuple[F64, float]:
     ``x0`` and ``y0`` are whole pixels; sky positions are not. So the former are fitted by an affine function
     of the latter, and its values are taken.
     """
+    from astropy.coordinates import SkyCoord  # slow to import; only scoring needs it
+
     ra, dec, x0, y0 = (np.asarray(cutouts[name], float) for name in ("ra", "dec", "x0", "y0"))
     known = np.isfinite(ra) & np.isfinite(dec)
     position = np.full((len(ra), 2), np.nan)
