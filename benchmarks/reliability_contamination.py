@@ -20,7 +20,7 @@ from dia_vetting.reliability.prior import estimate_prior
 from dia_vetting.reliability.scoring import predict_logits
 from dia_vetting.seeding import generator
 from reliability_data import Rows, load
-from reliability_fit import figures, fit, split_rows, training_settings
+from reliability_fit import doubted, figures, fit, split_rows, training_settings
 
 STRATEGIES = {
     "plain": 1,
@@ -67,7 +67,11 @@ def run(rows: Rows, test: Rows, fraction: float, strategy: str, args: argparse.N
     split = split_rows(labelled, args.seed)
     settings = training_settings(args.seed, args.epochs, args.threads, strategy)
     trained = fit(labelled, args.architecture, settings, STRATEGIES[strategy], injected, split=split)
-    clean = figures(predict_logits(trained.networks, test.inputs).mean(axis=0), test, test.transient, 0.0)
+    logits = predict_logits(trained.networks, test.inputs).mean(axis=0)
+    bright = test.columns["snr"] >= 6
+    lowered, test = doubted(logits, test, trained.calibration)[bright], test[bright]
+    clean = figures(lowered, test, test.transient, 0.0)
+    alone = figures(logits[bright], test, test.transient, 0.0)
     # The same fraction is hidden in the other field, to see what a campaign would see of its unlabelled.
     held, known = hide(test, fraction, args.like == "faint", args.seed)
     logits = predict_logits(trained.networks, held.inputs).mean(axis=0)
@@ -78,6 +82,7 @@ def run(rows: Rows, test: Rows, fraction: float, strategy: str, args: argparse.N
         "auc": clean["auc"],
         "fnr_at_fpr_0.0015": clean["fnr_at_fpr_0.0015"],
         "fnr_at_fpr_0.01": clean["fnr_at_fpr_0.01"],
+        "stamps_alone_fnr_at_fpr_0.0015": alone["fnr_at_fpr_0.0015"],
         "hidden_in_top_2n": top_of_the_unlabelled(logits, known, held.real),
         "n_hidden": int((held.real & ~known).sum()),
         "seconds": trained.seconds,
@@ -105,7 +110,6 @@ def main() -> None:
     rows, test = (
         r[(unscorable_reasons(r.inputs, 0.2) == "") & (r.columns["snr"] >= 5)] for r in (rows, test)
     )
-    test = test[test.columns["snr"] >= 6]
     drawn = np.sort(generator(args.seed, "rows").permutation(len(rows))[: args.rows])
     rows = rows[drawn]
     args.out.mkdir(parents=True, exist_ok=True)

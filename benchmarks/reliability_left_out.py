@@ -21,11 +21,12 @@ from dia_vetting.reliability.inputs import unscorable_reasons
 from dia_vetting.reliability.scoring import predict_logits
 from dia_vetting.seeding import generator
 from reliability_data import Rows, load
-from reliability_fit import Fit, figures, fit, training_settings
+from reliability_fit import Fit, doubted, figures, fit, training_settings
 from train_shipped import training_rows
 
 PREVALENCE = 0.03
 POINT = "tpr_0.95"
+MIN_SNR = 6.0
 
 
 def camera(field: str) -> str:
@@ -33,9 +34,9 @@ def camera(field: str) -> str:
     return field.split("_")[0]
 
 
-def scorable(rows: Rows, min_snr: float = 0.0) -> Rows:
+def scorable(rows: Rows) -> Rows:
     """Return the rows that can be scored."""
-    return rows[(unscorable_reasons(rows.inputs, 0.2) == "") & (rows.columns["snr"] >= min_snr)]
+    return rows[unscorable_reasons(rows.inputs, 0.2) == ""]
 
 
 def limited(rows: Rows, count: int, seed: int) -> Rows:
@@ -44,8 +45,10 @@ def limited(rows: Rows, count: int, seed: int) -> Rows:
 
 
 def evaluate(trained: Fit, test: Rows, threshold: float) -> dict[str, Any]:
-    """Return figures of real sources and of transients alone."""
-    logits = predict_logits(trained.networks, test.inputs).mean(axis=0)
+    """Return figures of real sources and of transients alone, at SNR >= 6."""
+    logits = doubted(predict_logits(trained.networks, test.inputs).mean(axis=0), test, trained.calibration)
+    bright = test.columns["snr"] >= MIN_SNR
+    logits, test = logits[bright], test[bright]
     real = figures(logits, test, test.real, threshold, PREVALENCE)
     return real | {"transient": figures(logits, test, test.transient, threshold, PREVALENCE)}
 
@@ -76,7 +79,7 @@ def main() -> None:
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     settings = training_settings(args.seed, args.epochs, args.threads)
     tuning = dataclasses.replace(settings, epochs=args.tune_epochs, learning_rate=1e-3, anchor=1.0)
-    tests = {camera(f): scorable(load(args.set, [f]), 6.0) for f in fields["test"]}
+    tests = {camera(f): scorable(load(args.set, [f])) for f in fields["test"]}
     for left in args.cameras.split(","):
         if left in results or left not in tests:
             continue
