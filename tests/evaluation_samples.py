@@ -53,7 +53,7 @@ def make_detector(visit, n=300, seed=0, known=True):
             "reliability_err": score,
             "ood": score,
             "fold": np.zeros(n, int),
-            "glint_trail": np.zeros(n, bool),
+            "glint_trail": kind == "noise",
         }
         | {"model": np.full(n, "own"), "version": np.full(n, "abc1234")}
         | {"reason": np.where(np.isfinite(score), "", "edge")}

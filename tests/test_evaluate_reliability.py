@@ -104,6 +104,8 @@ def test_metrics_are_those_of_the_rows(rows, evaluated):
     assert counts["scored"] == 900 - 4 * len(VISITS)
     assert sum(counts["state"].values()) == sum(counts["truth_class"].values()) == 900
     assert sum(counts["cause"].values()) == counts["truth_class"]["artefact"]
+    assert set(counts["glint_trail"]) == {"artefact"}
+    assert counts["glint_trail"]["artefact"] == counts["cause"]["noise"]
 
 
 def test_metrics_are_plain_and_survive_yaml(evaluated):

@@ -187,7 +187,7 @@ def _sample(rows: Table, positive: Bool, member: Bool) -> Sample:
 
 
 def count_rows(rows: Table) -> dict[str, Any]:
-    """Count sources by state, by truth and, for artefacts, by cause; and those that have a score.
+    """Count sources by state, truth and, for artefacts, cause; those with a score, and flashes in a row.
 
     Parameters
     ----------
@@ -205,7 +205,11 @@ def count_rows(rows: Table) -> dict[str, Any]:
         "sky_cells": len(np.unique(rows["cell"])),
         "state": _tally(rows["state"]),
     }
-    if "truth_class" in rows.colnames:
+    known = "truth_class" in rows.colnames
+    if "glint_trail" in rows.colnames:
+        trail = np.asarray(rows["glint_trail"], dtype=bool)
+        counts["glint_trail"] = _tally(rows["truth_class" if known else "state"][trail])
+    if known:
         counts["truth_class"] = _tally(rows["truth_class"])
         counts["cause"] = _tally(rows["cause"][np.asarray(rows["truth_class"]) == "artefact"])
         unlabelled = rows["truth_class"][np.asarray(rows["state"]) == State.UNLABELLED]

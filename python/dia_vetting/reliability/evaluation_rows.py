@@ -81,11 +81,12 @@ def join_rows(inputs: DetectorInputs) -> Table:
     where = f"visit {inputs.visit}, detector {inputs.detector}"
     labels = DIA_SOURCE_LABEL.check(inputs.labels, f"dia_source_label of {where}")
     scores = DIA_SOURCE_VETTING.check(
-        inputs.scores, f"dia_source_vetting of {where}", ("diaSourceId", "reliability")
+        inputs.scores, f"dia_source_vetting of {where}", ("diaSourceId", "reliability", "glint_trail")
     )
     rows = Table({name: labels[name] for name in _COPIED})
     at = positions_of(labels["diaSourceId"], scores["diaSourceId"], f"dia_source_vetting of {where}")
     rows["reliability"] = np.append(np.asarray(scores["reliability"], np.float32), np.float32(np.nan))[at]
+    rows["glint_trail"] = np.append(np.asarray(scores["glint_trail"], bool), False)[at]
     _add_measurements(rows, inputs.cutouts, f"dia_source_cutout of {where}")
     if inputs.truth is not None and inputs.dia_sources is not None:
         _add_truth(rows, labels, inputs.dia_sources, inputs.truth, where)

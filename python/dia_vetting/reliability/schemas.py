@@ -122,6 +122,7 @@ RELIABILITY_TRUTH = TableSchema(
         Column("valid_fraction", "f4", "Fraction of stamp pixels that are finite; NaN if it has no cutout"),
         Column("state", "U", "State in dia_source_label"),
         Column("reliability", "f4", "Score; NaN if not scored"),
+        Column("glint_trail", "bool", "Whether it is one of a row of flashes"),
         Column("injection_id", "i8", "Id of the matched injection; 0 if none"),
         Column("injection_kind", "U", "appearing, faded or varying; empty if not injected or not known"),
         Column("host_surface_brightness", "f8", "Of the host of the injection; NaN if none", "mag / arcsec2"),
