@@ -25,7 +25,7 @@ __all__ = [
     "shipped_models",
 ]
 
-DEFAULT_MODEL = "simulated-2"
+DEFAULT_MODEL = "simulated-3"
 """The shipped model that is used where none is named."""
 
 _SUFFIX = ".parquet"
