@@ -11,7 +11,7 @@ from dia_vetting.reliability.bootstrap import Estimate
 from dia_vetting.reliability.calibration import Calibration, fit_calibration
 from dia_vetting.reliability.curves import summarise_curves
 from dia_vetting.reliability.folds import Split
-from dia_vetting.reliability.glint_trails import chance_in_image, doubt_trails
+from dia_vetting.reliability.glint_trails import FARTHEST, chance_in_image, doubt_trails
 from dia_vetting.reliability.metrics import Sample, threshold_rates
 from dia_vetting.reliability.networks import build_network
 from dia_vetting.reliability.networks.base import TripletNetwork
@@ -26,6 +26,8 @@ from reliability_data import Rows
 from scipy.special import logit
 
 REPLICAS = 400
+SPACING = {"ztf": 160.0}
+"""Distances of flashes that are no default, as in config/."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +133,8 @@ def doubted(logits: NDArray[np.floating], rows: Rows, calibration: Calibration) 
     chance = np.full(len(rows), np.inf)
     for image in np.unique(images):
         own = np.flatnonzero(images == image)
-        chance[own] = chance_in_image(table[own], ratio[own] >= 0)
+        spacing = SPACING.get(columns["field"][own[0]].split("_")[0], FARTHEST)
+        chance[own] = chance_in_image(table[own], ratio[own] >= 0, spacing)
     lowered, trail = doubt_trails(calibration.reliability(logits, 0.5), chance)
     grid = np.linspace(logits.min() - 1.0, logits.max(), 4000)
     result = np.asarray(logits, float).copy()

@@ -32,6 +32,7 @@ TRAIL_RATE = 0.1
 _NEAREST = 2.0  # FWHM between two flashes
 _DOUBTED = 0.1  # odds are lowered by this factor at least, or not at all
 _LEVELS = 3.0  # standard deviations that a flash may be off its place; 1, 2 or 3 are tried
+_UNSTEADY = 0.0025  # of a distance, by which satellites and the distortion of the camera change it
 _MAX_STEPS = (1, 2)  # to the next flash: one may be too faint
 _MAX_FLASHES = 12
 
@@ -208,7 +209,8 @@ def _grow(tree: cKDTree, position: F64, error: F64, chains: I64, last: F64) -> _
         ratio = more / last[open_]
         distance, near = tree.query(position[end[open_]] + more * step[open_])
         own = np.hypot(error[end[open_]] * (1.0 + ratio), error[first[open_]] * ratio)
-        sigma = np.hypot(own, error[near])
+        far = more * np.linalg.norm(step[open_], axis=1)
+        sigma = np.sqrt(own**2 + error[near] ** 2 + (_UNSTEADY * far) ** 2)
         found = (distance <= _LEVELS * sigma) & ~(chains[open_] == near[:, None]).any(axis=1)
         rows = open_[found]
         result.added[rows], result.last[rows] = near[found], last[rows] + more

@@ -17,7 +17,7 @@ from lsst.pipe.base import (
     Struct,
 )
 
-from .glint_trails import TRAIL_RATE, chance_in_image, doubt_trails
+from .glint_trails import FARTHEST, TRAIL_RATE, chance_in_image, doubt_trails
 from .schemas import DIA_SOURCE_CUTOUT, DIA_SOURCE_VETTING
 from .shipped import DEFAULT_MODEL, check_name, shipped_model
 
@@ -103,6 +103,12 @@ class ScoreReliabilityConfig(PipelineTaskConfig, pipelineConnections=ScoreReliab
     glintTrailRate = RangeField[float](
         doc="Trails of glints that are expected in the image of a detector.",
         default=TRAIL_RATE,
+        min=0.0,
+        inclusiveMin=False,
+    )
+    glintSpacing = RangeField[float](
+        doc="Largest distance of two flashes in a row, arcsec.",
+        default=FARTHEST,
         min=0.0,
         inclusiveMin=False,
     )
@@ -193,7 +199,7 @@ class ScoreReliabilityTask(PipelineTask):
         chance = np.full(len(cutouts), np.inf)
         for image in np.unique(images, axis=0):
             rows = np.flatnonzero((images == image).all(axis=1))
-            chance[rows] = chance_in_image(cutouts[rows], candidate[rows])
+            chance[rows] = chance_in_image(cutouts[rows], candidate[rows], self.config.glintSpacing)
         lowered, trail = doubt_trails(reliability, chance, self.config.glintTrailRate)
         self.metadata["glint_trail"] = int(trail.sum())
         return lowered, trail
