@@ -1,3 +1,3 @@
-# Its sources are scattered over 25 times the sky of the others' detectors: rows of flashes can be told from chance
-# over larger distances, and the simulation draws them by the pixel.
+# Its detectors see 25 times the sky of the others': rows of flashes can be told from chance over larger
+# distances, and the simulation draws them by the pixel.
 config.glintSpacing = 160.0
