@@ -51,7 +51,7 @@ def hosts(count: int, seed: int = 0, half: float = 0.5, schema=HOST_GALAXY, **co
 
 def visits(count: int, half: float = 0.6) -> list[Visit]:
     left, right = polygon(0.42, -45.0, half / 2), polygon(359.58, -45.0, half / 2)
-    return [Visit(100 + i, "gr"[i % 2], (left, right)) for i in range(count)]
+    return [Visit(100 + i, "gr"[i % 2], (left, right), 60_000.0 + i) for i in range(count)]
 
 
 @pytest.fixture(scope="module")

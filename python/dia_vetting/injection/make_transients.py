@@ -10,15 +10,20 @@ __all__ = [
     "visits_from_data_ids",
 ]
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
 
+import astropy.units as u
 import lsst.pipe.base.connectionTypes as cT
 import numpy as np
 from astropy.table import Table
-from lsst.daf.butler import DataCoordinate
+from astropy.time import Time
+from lsst.daf.butler import DataCoordinate, DeferredDatasetHandle
+from lsst.images import VisitImage
+from lsst.pex.config import ConfigField as SubConfigField
 from lsst.pex.config import Field as ConfigField
-from lsst.pex.config import RangeField
+from lsst.pex.config import ListField, RangeField
 from lsst.pipe.base import (
     InputQuantizedConnection,
     OutputQuantizedConnection,
@@ -29,10 +34,20 @@ from lsst.pipe.base import (
     Struct,
 )
 from lsst.sphgeom import Region
+from numpy.typing import NDArray
 
 from ..errors import BadInputError
+from ..masks import MaskBit
+from ..tables import stack_tables
+from .object_table import read_column
+from .population_config import AgnConfig, MovingConfig, StaticConfig, SupernovaConfig, VariableConfig
 from .schemas import HOST_GALAXY, TRANSIENT_EPOCH, TRANSIENT_TEMPLATE_EPOCH, TRANSIENT_TRUTH
-from .transients import Field, SeedPopulation, Visit
+from .transients import Field, Population, PopulationModel, SeedPopulation, Visit
+from .visit_facts import ids_in_the_open, image_depth
+
+type F64 = NDArray[np.float64]
+
+_POPULATIONS = ("seed", "static", "supernova", "variable", "agn", "moving")
 
 
 class DimensionRecordError(BadInputError):
@@ -48,6 +63,8 @@ class MakeTransientsConnections(
         "truthType": "transient_truth",
         "epochType": "transient_epoch",
         "templateEpochType": "transient_template_epoch",
+        "templateExposureType": "template_visit_image",
+        "avoidType": "known_source",
     },
 ):
     """Hosts and the data IDs of the visits in, transients and their epochs out."""
@@ -65,6 +82,21 @@ class MakeTransientsConnections(
         dimensions=("instrument", "visit", "detector"),
         multiple=True,
         deferLoad=True,
+    )
+    templateExposures = cT.Input(
+        doc="Exposures that the templates are made of; only their data IDs are used.",
+        name="{templateExposureType}",
+        storageClass="VisitImage",
+        dimensions=("instrument", "visit", "detector"),
+        multiple=True,
+        deferLoad=True,
+    )
+    avoid = cT.Input(
+        doc="Known variables, Solar System objects, anything to keep away from: columns ra and dec.",
+        name="{avoidType}",
+        storageClass="ArrowAstropy",
+        dimensions=("skymap", "tract"),
+        multiple=True,
     )
     truth = cT.Output(
         doc="One row per transient.",
@@ -96,10 +128,37 @@ class MakeTransientsConnections(
         storageClass="ArrowAstropy",
     )
 
+    def __init__(self, *, config: Any = None) -> None:
+        super().__init__(config=config)
+        if not config.doTemplateExposures:
+            del self.templateExposures
+        if not config.doAvoid:
+            del self.avoid
+
 
 class MakeTransientsConfig(PipelineTaskConfig, pipelineConnections=MakeTransientsConnections):
-    """Configuration of `MakeTransientsTask`."""
+    """Configuration of `MakeTransientsTask`: the seed recipe at the top, other populations in sections."""
 
+    populations = ListField[str](
+        doc=f"Populations to draw, of {', '.join(_POPULATIONS)}; each has a section of its name.",
+        default=["seed"],
+    )
+    static = SubConfigField[StaticConfig](doc="Drawn anew in every visit.", dtype=StaticConfig)
+    supernova = SubConfigField[SupernovaConfig](doc="Supernovae.", dtype=SupernovaConfig)
+    variable = SubConfigField[VariableConfig](doc="Stars that vary.", dtype=VariableConfig)
+    agn = SubConfigField[AgnConfig](doc="Active nuclei.", dtype=AgnConfig)
+    moving = SubConfigField[MovingConfig](doc="Moving objects.", dtype=MovingConfig)
+    doTemplateExposures = ConfigField[bool](
+        doc="Put the light that transients had at the times of the template exposures into "
+        "transient_template_epoch.",
+        default=False,
+    )
+    doAvoid = ConfigField[bool](doc="Read positions to keep away from.", default=False)
+    avoidMaskPlanes = ListField[str](
+        doc="Leave out transients that lie on these planes in all of their visits; reads the visit images. "
+        "Not for the seed recipe, which is kept as it is.",
+        default=[],
+    )
     seed = ConfigField[int](doc="Seed of the campaign: same seed, same transients and ids.", default=0)
     hostFraction = RangeField[float](
         doc="Probability that a host has a transient in a visit.",
@@ -142,8 +201,16 @@ class MakeTransientsConfig(PipelineTaskConfig, pipelineConnections=MakeTransient
     )
 
     def validate(self) -> None:
-        """Refuse a magnitude range that is empty, and fractions that exceed the whole."""
+        """Refuse unknown names, a magnitude range that is empty, and fractions that exceed the whole."""
         super().validate()
+        for name in self.populations:
+            if name not in _POPULATIONS:
+                raise ValueError(f"populations: expected some of {', '.join(_POPULATIONS)}, found {name!r}.")
+        for name in self.avoidMaskPlanes:
+            if name not in MaskBit.__members__:
+                raise ValueError(
+                    f"avoidMaskPlanes: expected some of {', '.join(MaskBit.__members__)}, found {name!r}."
+                )
         if self.fadedFraction + self.varyingFraction > 1.0:
             raise ValueError(
                 f"fadedFraction {self.fadedFraction} and varyingFraction {self.varyingFraction} exceed 1."
@@ -186,9 +253,32 @@ class MakeTransientsTask(PipelineTask):
             region=_region(data_id, "tract"),
         )
         visits = visits_from_data_ids(ref.dataId for ref in inputRefs.visitImages)
-        butlerQC.put(self.run(hosts, visits, field), outputRefs)
+        templates = (
+            visits_from_data_ids(ref.dataId for ref in inputRefs.templateExposures)
+            if self.config.doTemplateExposures
+            else []
+        )
+        avoid = [butlerQC.get(ref) for ref in inputRefs.avoid] if self.config.doAvoid else []
+        images = {
+            (int(ref.dataId["visit"]), int(ref.dataId["detector"])): butlerQC.get(ref)
+            for ref in (inputRefs.visitImages if self._reads_images() else [])
+        }
+        butlerQC.put(self.run(hosts, visits, field, templates, avoid, images), outputRefs)
 
-    def run(self, hosts: Table, visits: Sequence[Visit], field: Field) -> Struct:
+    def _reads_images(self) -> bool:
+        """Tell whether pixels are needed: for depths, or for masks."""
+        by_depth = "static" in self.config.populations and self.config.static.brightness == "flat_snr"
+        return bool(by_depth or self.config.avoidMaskPlanes)
+
+    def run(
+        self,
+        hosts: Table,
+        visits: Sequence[Visit],
+        field: Field,
+        templates: Sequence[Visit] = (),
+        avoid: Sequence[Table] = (),
+        images: Mapping[tuple[int, int], DeferredDatasetHandle] | None = None,
+    ) -> Struct:
         """Draw the transients of a tract.
 
         Parameters
@@ -199,6 +289,12 @@ class MakeTransientsTask(PipelineTask):
             Visits and the regions of their detectors.
         field : `~dia_vetting.injection.transients.Field`
             Names, seed and region of the tract.
+        templates : `~collections.abc.Sequence` of `~dia_vetting.injection.transients.Visit`, optional
+            Exposures of the templates.
+        avoid : `~collections.abc.Sequence` of `astropy.table.Table`, optional
+            Positions to keep away from: ``ra``, ``dec``, degrees.
+        images : `~collections.abc.Mapping`, optional
+            Handles of the visit images by (visit, detector), where depths or masks are asked for.
 
         Returns
         -------
@@ -206,8 +302,48 @@ class MakeTransientsTask(PipelineTask):
             ``truth``, ``epochs`` and ``templateEpochs``, `astropy.table.Table`; of no rows if no host lies in
             a visit or none was drawn.
         """
+        images = images or {}
+        if images and "static" in self.config.populations and self.config.static.brightness == "flat_snr":
+            visits = _with_depths(visits, images)
+        positions = tuple(
+            np.concatenate(
+                [
+                    np.empty(0),
+                    *(read_column(t, name, u.deg, self.config.connections.avoidType) for t in avoid),
+                ]
+            )
+            for name in ("ra", "dec")
+        )
+        drawn = [
+            self._draw(model, hosts, visits, field, templates)
+            for model in self._models(cast(tuple[F64, F64], positions), visits)
+        ]
+        truth = stack_tables([population.truth for population in drawn], TRANSIENT_TRUTH)
+        epochs = stack_tables([population.epochs for population in drawn], TRANSIENT_EPOCH)
+        below = stack_tables([population.template_epochs for population in drawn], TRANSIENT_TEMPLATE_EPOCH)
+        if self.config.avoidMaskPlanes and images:
+            truth, epochs, below = self._in_the_open(truth, epochs, below, images)
+        hostless = int(np.count_nonzero(truth["host_id"] == 0))
+        counts = {
+            "hosts": len(hosts),
+            "visits": len(visits),
+            "hosts_in_visits": sum(population.hosts_in_visits for population in drawn),
+            "hosted": len(truth) - hostless,
+            "hostless": hostless,
+            "epochs": len(epochs),
+            **{kind: int(np.sum(truth["kind"] == kind)) for kind in ("faded", "varying", "moving")},
+        }
+        for name, count in counts.items():
+            self.metadata[name] = count
+        self.log.info("Drew transients: %s.", ", ".join(f"{name} {count}" for name, count in counts.items()))
+        return Struct(truth=truth, epochs=epochs, templateEpochs=below)
+
+    def _models(self, avoid: tuple[F64, F64], visits: Sequence[Visit]) -> list[PopulationModel]:
+        """Return the models of the populations that are asked for."""
         config = self.config
-        model = SeedPopulation(
+        times = [visit.mjd for visit in visits if np.isfinite(visit.mjd)]
+        span = (min(times, default=np.nan), max(times, default=np.nan))
+        seed_recipe = SeedPopulation(
             config.hostFraction,
             config.hostlessFraction,
             (config.minMagOffset, config.maxMagOffset),
@@ -215,22 +351,62 @@ class MakeTransientsTask(PipelineTask):
             config.varyingFraction,
             config.starFraction,
         )
-        population = model.draw(hosts, visits, field)
-        hostless = int(np.count_nonzero(population.truth["host_id"] == 0))
-        counts = {
-            "hosts": len(hosts),
-            "visits": len(visits),
-            "hosts_in_visits": population.hosts_in_visits,
-            "hosted": len(population.truth) - hostless,
-            "hostless": hostless,
-            **{kind: int(np.sum(population.truth["kind"] == kind)) for kind in ("faded", "varying")},
+        makers: dict[str, Callable[[], PopulationModel]] = {
+            "seed": lambda: seed_recipe,
+            "static": lambda: config.static.model(avoid),
+            "supernova": lambda: config.supernova.model(avoid, span),
+            "variable": lambda: config.variable.model(avoid),
+            "agn": lambda: config.agn.model(avoid),
+            "moving": lambda: config.moving.model(),
         }
-        for name, count in counts.items():
-            self.metadata[name] = count
-        self.log.info("Drew transients: %s.", ", ".join(f"{name} {count}" for name, count in counts.items()))
-        return Struct(
-            truth=population.truth, epochs=population.epochs, templateEpochs=population.template_epochs
-        )
+        return [makers[name]() for name in config.populations]
+
+    def _draw(
+        self,
+        model: PopulationModel,
+        hosts: Table,
+        visits: Sequence[Visit],
+        field: Field,
+        templates: Sequence[Visit],
+    ) -> Population:
+        """Draw one population; count what it left out."""
+        population = model.draw(hosts, visits, field, templates)
+        left_out = {reason: count for reason, count in population.left_out.items() if count}
+        self.metadata[f"left_out_{model.name}"] = left_out
+        if left_out:
+            self.log.info("Population %s left out: %s.", model.name, left_out)
+        return population
+
+    def _in_the_open(
+        self,
+        truth: Table,
+        epochs: Table,
+        below: Table,
+        images: Mapping[tuple[int, int], DeferredDatasetHandle],
+    ) -> tuple[Table, Table, Table]:
+        """Drop transients that are masked in all of their visits; those of the seed recipe stay."""
+        found = [np.asarray(truth["injection_id"])[np.asarray(truth["model"]) == "seed"]]
+        for (visit, detector), handle in sorted(images.items()):
+            source = f"{self.config.connections.visitImageType} (visit {visit}, detector {detector})"
+            image: VisitImage = handle.get()
+            found.append(ids_in_the_open(epochs, image, list(self.config.avoidMaskPlanes), visit, source))
+        open_ids = np.unique(np.concatenate(found))
+        kept = [table[np.isin(table["injection_id"], open_ids)] for table in (truth, epochs, below)]
+        self.metadata["left_out_masked"] = len(truth) - len(kept[0])
+        return kept[0], kept[1], kept[2]
+
+
+def _with_depths(
+    visits: Sequence[Visit], images: Mapping[tuple[int, int], DeferredDatasetHandle]
+) -> list[Visit]:
+    """Return the visits with their depth: the median over the detectors."""
+    depths: dict[int, list[float]] = {}
+    for (visit, detector), handle in sorted(images.items()):
+        depths.setdefault(visit, []).append(image_depth(handle.get(), f"visit {visit}, detector {detector}"))
+    return [
+        dataclasses.replace(visit, depth=float(np.median(depths.get(visit.visit, [np.nan]))))
+        for visit in visits
+    ]
 
 
 def visits_from_data_ids(data_ids: Iterable[DataCoordinate]) -> list[Visit]:
@@ -252,13 +428,17 @@ def visits_from_data_ids(data_ids: Iterable[DataCoordinate]) -> list[Visit]:
         If a detector has no region or a visit no band.
     """
     bands: dict[int, str] = {}
+    times: dict[int, tuple[float, float]] = {}
     regions: dict[int, dict[int, Region]] = {}
     for data_id in data_ids:
         visit, detector = int(data_id["visit"]), int(data_id["detector"])
         bands[visit] = _band(data_id)
+        times[visit] = _times(data_id)
         regions.setdefault(visit, {})[detector] = _region(data_id, "visit_detector_region")
     return [
-        Visit(visit, bands[visit], tuple(region for _, region in sorted(regions[visit].items())))
+        Visit(
+            visit, bands[visit], tuple(region for _, region in sorted(regions[visit].items())), *times[visit]
+        )
         for visit in sorted(bands)
     ]
 
@@ -276,3 +456,13 @@ def _band(data_id: DataCoordinate) -> str:
     if record is None or record.band is None:
         raise DimensionRecordError(str(data_id), "a physical_filter record with a band", "none")
     return str(record.band)
+
+
+def _times(data_id: DataCoordinate) -> tuple[float, float]:
+    """Return middle (MJD, TAI) and length (s) of a visit; NaN where its record has no time span."""
+    record = data_id.records["visit"] if data_id.hasRecords() else None
+    span = record.timespan if record is not None else None
+    if span is None or not isinstance(span.begin, Time) or not isinstance(span.end, Time):
+        return float("nan"), float("nan")
+    begin, end = span.begin.tai.mjd, span.end.tai.mjd
+    return float(0.5 * (begin + end)), float((end - begin) * 86_400.0)

@@ -65,10 +65,10 @@ TRANSIENT_TRUTH = TableSchema(
         Column("host_ra", "f8", "ICRS right ascension of the host; NaN for host-less", "deg"),
         Column("host_dec", "f8", "ICRS declination of the host; NaN for host-less", "deg"),
         *_HOST_SHAPE,
-        Column("host_mag", "f8", "AB magnitude of the host in the visit's band; NaN for host-less", "mag"),
+        Column("host_mag", "f8", "AB magnitude of the host (seed: in the visit's band); NaN if none", "mag"),
         Column("delta_ra", "f8", "Offset from the host to the east, on the tangent plane", "arcsec"),
         Column("delta_dec", "f8", "Offset from the host to the north, on the tangent plane", "arcsec"),
-        Column("kind", "U", "appearing (not in the template), faded (only there) or varying (in both)"),
+        Column("kind", "U", "appearing (not in the template), faded (only there), varying (both), moving"),
         Column("model", "U", "Name of the population model that drew it"),
         Column("parameters", "U", "Parameters of the model, JSON"),
     ),
@@ -86,6 +86,9 @@ TRANSIENT_EPOCH = TableSchema(
         Column("source_type", "U", "Profile by the name lsst.source.injection uses: Star is a point source"),
         Column("host_id", "i8", "objectId of the host; 0 for host-less"),
         Column("host_mag", "f8", "AB magnitude of the host in this band; NaN for host-less", "mag"),
+        Column("midpointMjdTai", "f8", "Middle of the visit, MJD (TAI); NaN if not known", "d"),
+        Column("trail_length", "f8", "Length of the path during the exposure; 0 for a point", "arcsec"),
+        Column("trail_angle", "f8", "Position angle of the path, east of north; 0 for a point", "deg"),
     ),
 )
 

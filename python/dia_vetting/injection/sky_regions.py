@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["inside_any", "uniform_positions"]
+__all__ = ["inside_any", "poisson_positions", "sky_area", "uniform_positions"]
 
 from collections.abc import Sequence
 
@@ -15,6 +15,8 @@ from .host_geometry import ARCSEC_PER_RADIAN, deproject
 type F64 = NDArray[np.float64]
 
 _BATCHES = 200
+
+_AREA_POINTS = 20_000
 
 
 def inside_any(regions: Sequence[Region], ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
@@ -75,6 +77,45 @@ def uniform_positions(
         if not left:
             break
     return np.concatenate(found_ra), np.concatenate(found_dec)
+
+
+def poisson_positions(
+    density: float, regions: Sequence[Region], within: Region, rng: np.random.Generator
+) -> tuple[F64, F64]:
+    """Draw a Poisson number of positions, uniform by area over the union of regions within another one.
+
+    Parameters
+    ----------
+    density : `float`
+        Expected number per square degree.
+    regions, within, rng
+        As in `uniform_positions`.
+
+    Returns
+    -------
+    ra, dec : `numpy.ndarray`, (N,), float64
+        Degrees. They are drawn over a circle that holds the area and thinned, so that the area need not be
+        known.
+    """
+    cap = _common_cap(regions, within)
+    if cap.isEmpty() or not density > 0:
+        return np.empty(0), np.empty(0)
+    ra, dec = _uniform_in_cap(int(rng.poisson(density * _square_degrees(cap))), cap, rng)
+    good = inside_any(regions, ra, dec) & inside_any([within], ra, dec)
+    return ra[good], dec[good]
+
+
+def sky_area(regions: Sequence[Region], within: Region) -> float:
+    """Return the area of the union of regions within another one, square degrees, to about one per cent."""
+    cap = _common_cap(regions, within)
+    if cap.isEmpty():
+        return 0.0
+    ra, dec = _uniform_in_cap(_AREA_POINTS, cap, np.random.default_rng(0))
+    return float(np.mean(inside_any(regions, ra, dec) & inside_any([within], ra, dec))) * _square_degrees(cap)
+
+
+def _square_degrees(cap: Circle) -> float:
+    return float(cap.getArea() * np.rad2deg(1.0) ** 2)
 
 
 def _common_cap(regions: Sequence[Region], within: Region) -> Circle:

@@ -7,7 +7,17 @@ the same method `PopulationModel.draw`.
 
 from __future__ import annotations
 
-__all__ = ["Field", "Population", "PopulationModel", "SeedPopulation", "Visit"]
+__all__ = [
+    "Field",
+    "Population",
+    "PopulationModel",
+    "SeedPopulation",
+    "Visit",
+    "json_rows",
+    "magnitudes_of",
+    "only",
+    "usable_hosts",
+]
 
 import dataclasses
 import json
@@ -30,6 +40,8 @@ type F64 = NDArray[np.float64]
 _VARIATION = 1.5
 """Largest change of a varying transient between template and visit, mag."""
 
+_HOST_NUMBERS = ("host_ra", "host_dec", "host_a", "host_b", "host_pa")
+
 _STAR_CHANGE = (0.0, 4.0)
 """Magnitude of the light that a varying star gains or loses, minus the star's: from all of it to 2.5 %."""
 
@@ -46,11 +58,20 @@ class Visit:
         Band.
     regions : `tuple` of `lsst.sphgeom.Region`
         Regions of its detectors.
+    mjd : `float`, optional
+        Middle of the exposure, MJD (TAI).
+    exposure_time : `float`, optional
+        Seconds.
+    depth : `float`, optional
+        AB magnitude of a point source at SNR 5 on its images.
     """
 
     visit: int
     band: str
     regions: tuple[Region, ...]
+    mjd: float = np.nan
+    exposure_time: float = np.nan
+    depth: float = np.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,18 +115,28 @@ class Population:
         The same for the light in the template of the visit.
     hosts_in_visits : `int`
         Number of (host, visit) pairs that could have had a transient.
+    left_out : `dict` [`str`, `int`], optional
+        How many that were drawn are not in the tables, by reason.
     """
 
     truth: Table
     epochs: Table
     template_epochs: Table
     hosts_in_visits: int
+    left_out: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 class PopulationModel(Protocol):
     """What draws a population."""
 
-    def draw(self, hosts: Table, visits: Sequence[Visit], field: Field) -> Population:
+    @property
+    def name(self) -> str:
+        """Name of the population: part of the ids."""
+        ...
+
+    def draw(
+        self, hosts: Table, visits: Sequence[Visit], field: Field, templates: Sequence[Visit] = ()
+    ) -> Population:
         """Draw the transients of a tract in all its visits.
 
         Parameters
@@ -116,6 +147,8 @@ class PopulationModel(Protocol):
             In any order: it must not matter.
         field : `Field`
             Names, seed and region.
+        templates : `~collections.abc.Sequence` of `Visit`, optional
+            Exposures of the templates, for models with light curves.
 
         Returns
         -------
@@ -170,24 +203,29 @@ class SeedPopulation:
     star_fraction: float = 0.0
     name: str = dataclasses.field(default="seed", init=False)
 
-    def draw(self, hosts: Table, visits: Sequence[Visit], field: Field) -> Population:
+    def draw(
+        self, hosts: Table, visits: Sequence[Visit], field: Field, templates: Sequence[Visit] = ()
+    ) -> Population:
         """Draw the transients of a tract in all its visits (see `PopulationModel.draw`)."""
         hosts = hosts[np.argsort(np.asarray(hosts["host_id"]), kind="stable")]
+        usable = usable_hosts(hosts)
+        bad_hosts, hosts = int(np.sum(~usable)), hosts[usable]
         truth, epochs, template_epochs, in_visits = [], [], [], 0
         for visit in sorted(visits, key=lambda visit: visit.visit):
             seen = hosts[inside_any(visit.regions, hosts["host_ra"], hosts["host_dec"])]
             in_visits += len(seen)
             rows = self._draw_visit(seen, visit, field)
-            truth.append(TRANSIENT_TRUTH.build(_only(rows, TRANSIENT_TRUTH.names())))
-            table = TRANSIENT_EPOCH.build(_only(rows, TRANSIENT_EPOCH.names()))
+            truth.append(TRANSIENT_TRUTH.build(only(rows, TRANSIENT_TRUTH.names())))
+            table = TRANSIENT_EPOCH.build(only(rows, TRANSIENT_EPOCH.names()))
             epochs.append(table[rows["kind"] != "faded"])
-            in_template = _only(rows | {"mag": rows["template_mag"]}, TRANSIENT_EPOCH.names())
+            in_template = only(rows | {"mag": rows["template_mag"]}, TRANSIENT_EPOCH.names())
             template_epochs.append(TRANSIENT_TEMPLATE_EPOCH.build(in_template)[rows["kind"] != "appearing"])
         return Population(
             stack_tables(truth, TRANSIENT_TRUTH),
             stack_tables(epochs, TRANSIENT_EPOCH),
             stack_tables(template_epochs, TRANSIENT_TEMPLATE_EPOCH),
             in_visits,
+            {"bad_host": bad_hosts},
         )
 
     def _draw_visit(self, hosts: Table, visit: Visit, field: Field) -> dict[str, Any]:
@@ -195,11 +233,11 @@ class SeedPopulation:
         rng = generator("transients", *keys)
         point_like = np.asarray(hosts["host_extendedness"], float) < 0.5
         stars, hosts = hosts[point_like], hosts[~point_like]
-        host_mag = _magnitudes(hosts, visit.band)
+        host_mag = magnitudes_of(hosts, visit.band)
         drawn = np.flatnonzero((rng.random(len(hosts)) < self.fraction) & np.isfinite(host_mag))
         hosted = self._hosted(hosts[drawn], host_mag[drawn], rng)
         hostless = self._hostless(len(drawn), host_mag[np.isfinite(host_mag)], visit, field, rng)
-        varying = self._stars(stars, _magnitudes(stars, visit.band), generator("transient stars", *keys))
+        varying = self._stars(stars, magnitudes_of(stars, visit.band), generator("transient stars", *keys))
         rows: dict[str, Any] = {
             name: np.concatenate([values, hostless[name], varying[name]]) for name, values in hosted.items()
         }
@@ -208,6 +246,8 @@ class SeedPopulation:
         rows["visit"] = np.full(count, visit.visit)
         rows["band"] = np.full(count, visit.band)
         rows["source_type"] = np.full(count, "Star")
+        rows["midpointMjdTai"] = np.full(count, visit.mjd)
+        rows |= {"trail_length": np.zeros(count), "trail_angle": np.zeros(count)}
         rows["model"] = np.full(count, self.name)
         on_star = np.arange(count) >= count - len(varying["ra"])
         self._draw_template(rows, on_star, generator("transient kinds", *keys))
@@ -256,7 +296,7 @@ class SeedPopulation:
             "delta_ra": east,
             "delta_dec": north,
             "mag": host_mag + delta_mag,
-            "parameters": _json_rows({"radius": radius, "phase": phase, "delta_mag": delta_mag}, count),
+            "parameters": json_rows({"radius": radius, "phase": phase, "delta_mag": delta_mag}, count),
         }
 
     def _hostless(
@@ -278,12 +318,12 @@ class SeedPopulation:
             "delta_ra": unknown,
             "delta_dec": unknown,
             "mag": mag,
-            "parameters": _json_rows({}, count),
+            "parameters": json_rows({}, count),
         }
 
 
-def _magnitudes(hosts: Table, band: str) -> F64:
-    """Return the hosts' magnitudes in a band, in the reference band where that is not known."""
+def magnitudes_of(hosts: Table, band: str) -> F64:
+    """Return the hosts' AB magnitudes (N,) in a band, in the reference band where that is not known."""
     reference = np.asarray(hosts["host_mag"], float)
     if f"host_mag_{band}" not in hosts.colnames:
         return reference
@@ -291,11 +331,26 @@ def _magnitudes(hosts: Table, band: str) -> F64:
     return np.where(np.isfinite(found), found, reference)
 
 
-def _json_rows(columns: Mapping[str, F64], count: int) -> NDArray[np.str_]:
-    rounded = {name: np.round(values, 6).tolist() for name, values in columns.items()}
+def json_rows(columns: Mapping[str, NDArray[Any]], count: int) -> NDArray[np.str_]:
+    """Return a JSON object for each of ``count`` rows; numbers are rounded to six decimals, NaN is null."""
+    rounded = {name: [_json_value(value) for value in values.tolist()] for name, values in columns.items()}
     rows = [json.dumps({name: values[i] for name, values in rounded.items()}) for i in range(count)]
     return np.array(rows, dtype=str)
 
 
-def _only(rows: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def _json_value(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return round(value, 6) if np.isfinite(value) else None
+
+
+def usable_hosts(hosts: Table) -> NDArray[np.bool_]:
+    """Tell which hosts, (N,), have a finite position and a shape: positive, finite axes and an angle."""
+    columns = {name: np.asarray(hosts[name], float) for name in _HOST_NUMBERS}
+    good = np.all([np.isfinite(values) for values in columns.values()], axis=0)
+    return np.asarray(good & (columns["host_a"] > 0) & (columns["host_b"] > 0))
+
+
+def only(rows: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return the entries of these names."""
     return {name: rows[name] for name in names}

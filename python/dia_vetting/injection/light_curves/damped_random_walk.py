@@ -1,0 +1,121 @@
+"""Damped random walks, as active nuclei have them: the same path whatever epochs are asked for."""
+
+from __future__ import annotations
+
+__all__ = ["DampedRandomWalks", "draw_damped_random_walk"]
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import BadInputError
+from ...seeding import generator
+from .base import wavelengths
+
+type F64 = NDArray[np.float64]
+
+_ZERO_POINT = 31.4
+_ANCHOR = 60_000.0
+"""MJD at which all paths start, forwards and backwards in time."""
+_STEP = 1.0
+"""Days between points of a path; between them it is linear."""
+_COLOUR_POWER, _COLOUR_WAVELENGTH = -0.479, 400.0
+"""Amplitude falls with wavelength (MacLeod et al. 2010, ApJ 721, 1014: their slope of SF_inf)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DampedRandomWalks:
+    """N Ornstein-Uhlenbeck processes in magnitude about a mean magnitude for each band.
+
+    A path has variance sigma^2 and autocorrelation exp(-t / tau) (Kelly et al. 2009, ApJ 698, 895); all bands
+    share it, scaled by
+    (wavelength / 400 nm)^-0.479.
+
+    Parameters
+    ----------
+    mean_mag : `~collections.abc.Mapping` [`str`, `numpy.ndarray`]
+        Mean AB magnitude by band, each (N,).
+    sigma : `numpy.ndarray`, (N,), float64
+        Standard deviation at 400 nm, mag.
+    tau : `numpy.ndarray`, (N,), float64
+        Damping time, day (observer's frame).
+    keys : `tuple`
+        What seeds the paths.
+    """
+
+    mean_mag: Mapping[str, F64]
+    sigma: F64
+    tau: F64
+    keys: tuple[object, ...]
+
+    @property
+    def parameters(self) -> Mapping[str, NDArray[Any]]:
+        """Return standard deviation, damping time and mean magnitudes."""
+        means = {f"mean_mag_{band}": values for band, values in self.mean_mag.items()}
+        return {"sigma": self.sigma, "tau": self.tau, **means}
+
+    def flux(self, mjd: F64, band: Sequence[str]) -> F64:
+        """Return fluxes, nJy, (N, V) (see `.base.LightCurves.flux`).
+
+        Raises
+        ------
+        BadInputError
+            Also if a band has no mean magnitude.
+        """
+        for name in band:
+            if name not in self.mean_mag:
+                raise BadInputError("damped random walk", f"a band of {', '.join(self.mean_mag)}", repr(name))
+        scale = (wavelengths(band) / _COLOUR_WAVELENGTH) ** _COLOUR_POWER
+        mean = np.stack([self.mean_mag[name] for name in band], axis=1)
+        mag = mean + scale * self.path(np.asarray(mjd, np.float64))
+        return np.asarray(10.0 ** (0.4 * (_ZERO_POINT - mag)), np.float64)
+
+    def path(self, mjd: F64) -> F64:
+        """Return the change at 400 nm, mag, (N, V)."""
+        steps = (mjd - _ANCHOR) / _STEP
+        start = self.sigma * generator(*self.keys, "walk start").standard_normal(len(self.sigma))
+        ahead = self._walk(start, "walk forwards", max(float(steps.max(initial=0.0)), 0.0))
+        back = self._walk(start, "walk backwards", max(float(-steps.min(initial=0.0)), 0.0))
+        points = np.concatenate([back[:0:-1], ahead])
+        position = steps + (len(back) - 1)
+        low = np.clip(np.floor(position).astype(np.int64), 0, len(points) - 2)
+        part = (position - low)[:, None]
+        return np.asarray(((1.0 - part) * points[low] + part * points[low + 1]).T, np.float64)
+
+    def _walk(self, start: F64, stream: str, reach: float) -> F64:
+        """Return the points from the anchor on, (T, N): a longer reach only appends."""
+        rng, decay = generator(*self.keys, stream), np.exp(-_STEP / self.tau)
+        kick = self.sigma * np.sqrt(1.0 - decay**2)
+        points = [start]
+        for _ in range(int(np.ceil(reach)) + 1):
+            points.append(decay * points[-1] + kick * rng.standard_normal(len(start)))
+        return np.stack(points)
+
+
+def draw_damped_random_walk(
+    mean_mag: Mapping[str, F64], sigma: F64, tau: F64, keys: tuple[object, ...]
+) -> DampedRandomWalks:
+    """Return walks; they are drawn when they are sampled.
+
+    Parameters
+    ----------
+    mean_mag, sigma, tau, keys
+        As in `DampedRandomWalks`. A reversible process in its stationary state: it has no beginning.
+
+    Returns
+    -------
+    walks : `DampedRandomWalks`
+        N of them.
+
+    Raises
+    ------
+    BadInputError
+        If a damping time or standard deviation is not positive.
+    """
+    for name, values in (("tau", tau), ("sigma", sigma)):
+        if not (np.asarray(values) > 0).all():
+            raise BadInputError("damped random walk", f"{name} > 0", f"{np.min(values)}")
+    return DampedRandomWalks(dict(mean_mag), np.asarray(sigma, np.float64), np.asarray(tau, np.float64), keys)
