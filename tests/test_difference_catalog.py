@@ -17,6 +17,8 @@ def catalog(ids, flux, flag=0, gain=2.0, **replaced):
     values = {
         "injection_id": ids, "visit": np.full(count, 42), "band": np.full(count, "r"), "ra": 10 + 0.01 * ids,
         "dec": -0.01 * ids, "mag": mag, "source_type": np.full(count, "Star"), "host_id": 100 + ids,
+        "midpointMjdTai": np.full(count, 6e4), "trail_length": np.zeros(count),
+        "trail_angle": np.zeros(count),
         "host_mag": np.full(count, 20.0), "injection_flag": np.broadcast_to(flag, count),
         "injection_draw_size": np.full(count, 31), "gain": np.full(count, gain), "x": 2.0 * ids,
         "y": 3.0 * ids, "flux": flux, "injected_flux": flux + 1.0,

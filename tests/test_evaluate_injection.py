@@ -192,6 +192,8 @@ def injected_catalog(image, x, y, flux, flag=0) -> Table:
         "injection_id": np.arange(101, 101 + count), "visit": np.full(count, 42), "band": np.full(count, "r"),
         "ra": ra, "dec": dec, "mag": 31.4 - 2.5 * np.log10(flux), "source_type": np.full(count, "Star"),
         "host_id": np.zeros(count), "host_mag": np.full(count, np.nan),
+        "midpointMjdTai": np.full(count, 6e4), "trail_length": np.zeros(count),
+        "trail_angle": np.zeros(count),
         "injection_flag": np.broadcast_to(flag, count), "injection_draw_size": np.full(count, 31),
         "x": x, "y": y, "flux": flux, "injected_flux": flux,
     }  # fmt: skip

@@ -47,6 +47,9 @@ def epochs(image, x, y, mag, visit=42, first_id=1, **change) -> Table:
         "source_type": np.full(count, "Star"),
         "host_id": np.zeros(count),
         "host_mag": np.full(count, np.nan),
+        "midpointMjdTai": np.full(count, 61_345.0),
+        "trail_length": np.zeros(count),
+        "trail_angle": np.zeros(count),
     }
     return TRANSIENT_EPOCH.build(values | change)
 

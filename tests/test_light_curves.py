@@ -60,7 +60,7 @@ def test_ia_declines_by_its_stretch():
 
 
 def test_plateau_of_ii_p():
-    """About 84 days from explosion to its end (Anderson et al. 2014), then a drop of more than a magnitude."""
+    """About 84 days from explosion to its end (Anderson et al. 2014), then a drop of over a magnitude."""
     drawn = supernovae("II-P", 200, z=0.001)
     mag = magnitudes(drawn, 60_000.0 + np.array([10.0, 60.0, 110.0]), "r")
     assert np.median(mag[:, 1] - mag[:, 0]) < 0.8
@@ -122,7 +122,7 @@ def test_redshifts_follow_the_volume():
 
 
 def test_extinction_law():
-    """Their table 3 for R_V = 3.1: A(B)/A(V) 1.337, A(U)/A(V) 1.569, A(I)/A(V) 0.479 at 440, 360 and 900 nm."""
+    """Their table 3 for R_V = 3.1: A(B)/A(V) 1.337, A(U)/A(V) 1.569, A(I)/A(V) 0.479 at 440, 360, 900 nm."""
     ratio = extinction_curve([440.0, 360.0, 900.0]) / extinction_curve(1000 / 1.82)
     np.testing.assert_allclose(ratio, [1.337, 1.569, 0.479], rtol=0.01)
     np.testing.assert_allclose(extinction_curve(1000 / 1.0999), extinction_curve(1000 / 1.1001), rtol=0.01)

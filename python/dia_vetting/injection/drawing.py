@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["Drawing", "StampMaker", "border_fraction", "draw_sources", "polynomial_stamps"]
+__all__ = [
+    "Drawing",
+    "StampMaker",
+    "Stamps",
+    "border_fraction",
+    "draw_sources",
+    "polynomial_stamps",
+    "trail_image",
+]
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +29,22 @@ type F64 = NDArray[np.float64]
 type StampMaker = Callable[[float, float], tuple[F64, int, int]]
 """Returns the image [S, S] of a unit point source at (x, y), and the column and row of its first pixel."""
 
+_TRAIL_STEP = 0.5
+"""Largest distance between the points that a trail is made of, pixels."""
+
+_BATCH = 2048
+"""Sources whose images are in memory at a time."""
+
 _CORE = 1
 """Half-width of the box of INJECTED_CORE."""
+
+
+class Stamps(Protocol):
+    """What makes many point source images at once."""
+
+    def images(self, x: F64, y: F64) -> tuple[F64, NDArray[np.int64], NDArray[np.int64]]:
+        """Return unit images [N, S, S], and columns and rows of their first pixels."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +77,10 @@ def draw_sources(
     flux: F64,
     gain: float,
     rngs: Sequence[np.random.Generator] | None,
+    trail: tuple[F64, F64] | None = None,
+    block: Stamps | None = None,
 ) -> Drawing:
-    """Add point sources to an image.
+    """Add point sources, and sources that move during the exposure, to an image.
 
     A pixel that expects f nJy of a source receives n / gain, n ~ Poisson(f gain) electrons, and its variance
     grows by n / gain^2: as in lsst.source.injection, and as in a real variance plane, which is made from the
@@ -76,6 +101,10 @@ def draw_sources(
         Electrons per nJy.
     rngs : `~collections.abc.Sequence` of `numpy.random.Generator` or `None`
         One for each source; without them there is no noise and the variance grows by f / gain.
+    trail : `tuple` of `numpy.ndarray`, (N,), float64, optional
+        Path of each source during the exposure along x and y, pixels; its middle is at (x, y).
+    block : `Stamps`, optional
+        Makes the images of the sources that do not move, many at once, in place of ``stamps``.
 
     Returns
     -------
@@ -84,11 +113,12 @@ def draw_sources(
     """
     image, variance, mask = planes.image.copy(), planes.variance.copy(), planes.mask.copy()
     flag, size, on_image = np.zeros(len(x), np.int64), np.zeros(len(x), np.int64), np.zeros(len(x))
-    for i in range(len(x)):
-        unit, x_first, y_first, flag[i] = _unit_stamp(stamps, float(x[i]), float(y[i]), planes.shape)
+    path_x, path_y = trail if trail is not None else (np.zeros(len(x)), np.zeros(len(x)))
+    for i, made in _unit_images(stamps, block, x, y, path_x, path_y, planes.shape):
+        unit, x_first, y_first, flag[i] = made
         if flag[i]:
             continue
-        size[i] = unit.shape[0]
+        size[i] = max(unit.shape)
         target, part = _overlap(planes.shape, unit.shape, x_first, y_first)
         if not image[target].size:
             flag[i] = InjectionFlag.NO_OVERLAP
@@ -102,7 +132,70 @@ def draw_sources(
     return Drawing(Planes(image, variance, mask), flag, size, on_image)
 
 
-def _unit_stamp(stamps: StampMaker, x: float, y: float, shape: tuple[int, int]) -> tuple[F64, int, int, int]:
+type _Made = tuple[F64, int, int, int]
+
+
+def _unit_images(
+    stamps: StampMaker, block: Stamps | None, x: F64, y: F64, path_x: F64, path_y: F64, shape: tuple[int, int]
+) -> Iterator[tuple[int, _Made]]:
+    """Yield the row of each source, in order, and what `_unit_stamp` returns of it."""
+    for start in range(0, len(x), _BATCH):
+        rows = slice(start, min(start + _BATCH, len(x)))
+        made = block.images(x[rows], y[rows]) if block is not None else None
+        for i in range(rows.start, rows.stop):
+            if path_x[i] or path_y[i]:
+                vector = (float(path_x[i]), float(path_y[i]))
+                yield i, _unit_stamp(_trailed(stamps, *vector), float(x[i]), float(y[i]), shape)
+            elif made is None:
+                yield i, _unit_stamp(stamps, float(x[i]), float(y[i]), shape)
+            else:
+                k = i - start
+                yield i, (made[0][k], int(made[1][k]), int(made[2][k]), 0)
+
+
+def _trailed(stamps: StampMaker, dx: float, dy: float) -> StampMaker:
+    return lambda x, y: trail_image(stamps, x, y, dx, dy)
+
+
+def trail_image(stamps: StampMaker, x: float, y: float, dx: float, dy: float) -> tuple[F64, int, int]:
+    """Return the unit image of a source that moves at a constant rate along a straight line.
+
+    Parameters
+    ----------
+    stamps : `StampMaker`
+        Point source images.
+    x, y : `float`
+        Middle of the path.
+    dx, dy : `float`
+        The path, pixels: from (x - dx/2, y - dy/2) to (x + dx/2, y + dy/2).
+
+    Returns
+    -------
+    image : `numpy.ndarray`, (S, S'), float64
+        Mean of the point images in the middle of equal steps of at most half a pixel. All have the PSF of the
+        middle of
+        the path.
+    x_first, y_first : `int`
+        Column and row of the first pixel.
+    """
+    count = max(int(np.ceil(np.hypot(dx, dy) / _TRAIL_STEP)), 1)
+    along = (np.arange(count) + 0.5) / count - 0.5
+    parts = []
+    for step in along:
+        shift_x, shift_y = round(step * dx), round(step * dy)  # whole pixels, so that the PSF is the middle's
+        unit, x_first, y_first = stamps(x + step * dx - shift_x, y + step * dy - shift_y)
+        parts.append((unit, x_first + shift_x, y_first + shift_y))
+    left, bottom = min(part[1] for part in parts), min(part[2] for part in parts)
+    width = max(part[1] + part[0].shape[1] for part in parts) - left
+    height = max(part[2] + part[0].shape[0] for part in parts) - bottom
+    image = np.zeros((height, width))
+    for unit, x_first, y_first in parts:
+        column, line = x_first - left, y_first - bottom
+        image[line : line + unit.shape[0], column : column + unit.shape[1]] += unit / count
+    return image, left, bottom
+
+
+def _unit_stamp(stamps: StampMaker, x: float, y: float, shape: tuple[int, int]) -> _Made:
     """Make the stamp of a source; one outside the image has the PSF of the nearest place inside."""
     inner_x, inner_y = float(np.clip(x, 0, shape[1] - 1)), float(np.clip(y, 0, shape[0] - 1))
     shift_x, shift_y = round(x - inner_x), round(y - inner_y)  # whole pixels: the sub-pixel phase stays

@@ -35,10 +35,11 @@ from ..images import (
 from ..planes import Planes
 from ..seeding import generator
 from ..tables import stack_tables
-from .drawing import Drawing, border_fraction, draw_sources
+from .block_stamps import BlockStamps
+from .drawing import Drawing, StampMaker, border_fraction, draw_sources
 from .flags import InjectionFlag, count_flags
 from .gain import fit_gain
-from .host_geometry import project
+from .host_geometry import deproject, project
 from .image_stamps import image_stamps
 from .schemas import INJECTED_CATALOG, TRANSIENT_EPOCH
 
@@ -108,11 +109,20 @@ class InjectTransientsConfig(PipelineTaskConfig, pipelineConnections=InjectTrans
         default=100,
         min=0,
     )
+    blockTolerance = RangeField[float](
+        doc="Largest deviation from the PSF itself, in units of the peak, of images that are interpolated "
+        "over field and sub-pixel phase to draw many at once. 0 evaluates the PSF for every source.",
+        default=2e-4,
+        min=0.0,
+    )
+    blockMinimum = RangeField[int](
+        doc="Sources on an image from which on it is worth while to interpolate.", default=2000, min=0
+    )
 
 
 @annotates_failures
 class InjectTransientsTask(PipelineTask):
-    """Inject point sources with the image's own PSF, calibrated flux, photon noise and variance."""
+    """Inject point sources and trails: the image's own PSF, calibrated flux, photon noise and variance."""
 
     ConfigClass = InjectTransientsConfig
     _DefaultName = "injectTransients"
@@ -198,7 +208,17 @@ class InjectTransientsTask(PipelineTask):
             for key in rows["injection_id"][good]
         ]
         x0, y0 = origin(visitImage)
-        drawing = draw_sources(planes, stamps, x[good] - x0, y[good] - y0, flux[good], gain, rngs)
+        drawing = draw_sources(
+            planes,
+            stamps,
+            x[good] - x0,
+            y[good] - y0,
+            flux[good],
+            gain,
+            rngs,
+            trail=_trails(visitImage, rows[good], x[good], y[good], source),
+            block=self._block(stamps, planes.shape, int(good.sum())),
+        )
         catalog = _catalog(rows, x, y, flux, flag, drawing, gain)
         self._report(catalog, gain, stamps(planes.shape[1] / 2, planes.shape[0] / 2)[0])
         return Struct(
@@ -211,6 +231,12 @@ class InjectTransientsTask(PipelineTask):
     ) -> tuple[Table, F64, F64]:
         """Return the rows of this visit inside the padded image, and their parent-frame positions."""
         rows = stack_tables([table[np.asarray(table["visit"]) == visit] for table in epochs], TRANSIENT_EPOCH)
+        rows = rows[np.argsort(np.asarray(rows["injection_id"]), kind="stable")]  # for the sums
+        known = np.isfinite(np.asarray(rows["ra"], float)) & np.isfinite(np.asarray(rows["dec"], float))
+        if not known.all():
+            self.log.warning("%s: %d rows have no position and are left out.", source, np.sum(~known))
+        self.metadata["rows_without_position"] = int(np.sum(~known))
+        rows = rows[known]
         ra, dec = np.asarray(rows["ra"], float), np.asarray(rows["dec"], float)
         self.metadata["rows_of_visit"], self.metadata["rows_on_image"] = len(rows), 0
         if not len(rows):
@@ -224,6 +250,19 @@ class InjectTransientsTask(PipelineTask):
         inside &= np.hypot(*project(back_ra, back_dec, ra, dec)) < _ROUND_TRIP
         self.metadata["rows_on_image"] = int(inside.sum())
         return rows[inside], x[inside], y[inside]
+
+    def _block(self, stamps: StampMaker, shape: tuple[int, int], count: int) -> BlockStamps | None:
+        """Return interpolated PSF images where they are worth while and good enough."""
+        if not self.config.blockTolerance or count < self.config.blockMinimum:
+            return None
+        block = BlockStamps.fit(stamps, shape, self.config.blockTolerance)
+        self.metadata["block_error"] = block.error if block is not None else float("nan")
+        if block is None:
+            self.log.info(
+                "The PSF cannot be interpolated to %g; drawing sources one by one.",
+                self.config.blockTolerance,
+            )
+        return block
 
     def _gain(self, image: VisitImage, planes: Planes, source: str) -> float:
         """Return electrons per nJy: what the image says, else what its variance says."""
@@ -248,6 +287,23 @@ class InjectTransientsTask(PipelineTask):
             gain,
             border_fraction(unit),
         )
+
+
+def _trails(image: VisitImage, rows: Table, x: F64, y: F64, source: str) -> tuple[F64, F64] | None:
+    """Return the paths during the exposure, pixels along x and y; `None` if nothing moves."""
+    length = np.asarray(rows["trail_length"], float)
+    if not (length > 0).any():
+        return None
+    angle = np.deg2rad(np.asarray(rows["trail_angle"], float))
+    ra, dec = deproject(
+        0.5 * length * np.sin(angle),
+        0.5 * length * np.cos(angle),
+        np.asarray(rows["ra"]),
+        np.asarray(rows["dec"]),
+    )
+    end_x, end_y = sky_to_pixel(image, ra, dec, source)
+    moves = length > 0
+    return np.where(moves, 2.0 * (end_x - x), 0.0), np.where(moves, 2.0 * (end_y - y), 0.0)
 
 
 def _flux(rows: Table) -> F64:

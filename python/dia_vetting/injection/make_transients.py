@@ -83,7 +83,9 @@ class MakeTransientsConnections(
         multiple=True,
         deferLoad=True,
     )
-    templateExposures = cT.Input(
+    # Prerequisites: they are other visits than those that are injected into, so no row of the common query
+    # has both.
+    templateExposures = cT.PrerequisiteInput(
         doc="Exposures that the templates are made of; only their data IDs are used.",
         name="{templateExposureType}",
         storageClass="VisitImage",
@@ -91,7 +93,7 @@ class MakeTransientsConnections(
         multiple=True,
         deferLoad=True,
     )
-    avoid = cT.Input(
+    avoid = cT.PrerequisiteInput(
         doc="Known variables, Solar System objects, anything to keep away from: columns ra and dec.",
         name="{avoidType}",
         storageClass="ArrowAstropy",
@@ -314,10 +316,15 @@ class MakeTransientsTask(PipelineTask):
             )
             for name in ("ra", "dec")
         )
-        drawn = [
-            self._draw(model, hosts, visits, field, templates)
-            for model in self._models(cast(tuple[F64, F64], positions), visits)
-        ]
+        keep_off, drawn = cast(tuple[F64, F64], positions), []
+        for name in self.config.populations:
+            drawn.append(self._draw(self._model(name, keep_off, visits), hosts, visits, field, templates))
+            if name not in ("seed", "moving"):  # the next population keeps away from this one
+                added = (np.asarray(drawn[-1].truth[column], float) for column in ("ra", "dec"))
+                keep_off = cast(
+                    tuple[F64, F64],
+                    tuple(np.concatenate(pair) for pair in zip(keep_off, added, strict=True)),
+                )
         truth = stack_tables([population.truth for population in drawn], TRANSIENT_TRUTH)
         epochs = stack_tables([population.epochs for population in drawn], TRANSIENT_EPOCH)
         below = stack_tables([population.template_epochs for population in drawn], TRANSIENT_TEMPLATE_EPOCH)
@@ -338,8 +345,8 @@ class MakeTransientsTask(PipelineTask):
         self.log.info("Drew transients: %s.", ", ".join(f"{name} {count}" for name, count in counts.items()))
         return Struct(truth=truth, epochs=epochs, templateEpochs=below)
 
-    def _models(self, avoid: tuple[F64, F64], visits: Sequence[Visit]) -> list[PopulationModel]:
-        """Return the models of the populations that are asked for."""
+    def _model(self, name: str, avoid: tuple[F64, F64], visits: Sequence[Visit]) -> PopulationModel:
+        """Return the model of a population that keeps away from positions."""
         config = self.config
         times = [visit.mjd for visit in visits if np.isfinite(visit.mjd)]
         span = (min(times, default=np.nan), max(times, default=np.nan))
@@ -359,7 +366,7 @@ class MakeTransientsTask(PipelineTask):
             "agn": lambda: config.agn.model(avoid),
             "moving": lambda: config.moving.model(),
         }
-        return [makers[name]() for name in config.populations]
+        return makers[name]()
 
     def _draw(
         self,
