@@ -115,6 +115,32 @@ def summary_command(repo: str, collection: str, instrument: str, plots: Path | N
         click.echo(f"\n{len(copy_plots(repo, collection, instrument, plots))} plots in {plots}")
 
 
+@main.command("export-injection-catalog", cls=_Command)
+@click.argument("repo")
+@click.argument("collection")
+@click.argument("run")
+@click.option("--instrument", required=True, help="Instrument.")
+@click.option("--epoch-type", default="transient_epoch", show_default=True, help="Dataset type to read.")
+@click.option("--dataset-type", default="injection_catalog", show_default=True, help="Dataset type to write.")
+def export_injection_catalog_command(
+    repo: str, collection: str, run: str, instrument: str, epoch_type: str, dataset_type: str
+) -> None:
+    """Write the transients in COLLECTION of REPO for lsst.source.injection into the RUN collection.
+
+    Prints the configuration that makes injectVisit take the rows of its own visit only.
+    """
+    from .injection.export_catalogs import export_injection_catalogs
+    from .injection.injection_catalogs import SELECTION
+
+    shards = export_injection_catalogs(repo, collection, run, instrument, epoch_type, dataset_type)
+    rows = sum(len(table) for table in shards.tables.values())
+    click.echo(f"{rows} rows in {len(shards.tables)} datasets {dataset_type} in {run}.")
+    for reason, count in shards.left_out.items():
+        if count:
+            click.echo(f"{count} rows left out: {reason}", err=True)
+    click.echo(f"-c {SELECTION}")
+
+
 @main.command("export-model", cls=_Command)
 @click.argument("repo")
 @click.argument("collection")
