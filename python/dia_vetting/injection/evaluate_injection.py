@@ -35,7 +35,8 @@ from .outcomes import Difference, injection_outcomes, mark_blank
 from .schemas import INJECTED_CATALOG, INJECTION_CURVE, INJECTION_OUTCOME
 
 _DETECTOR = ("instrument", "visit", "detector")
-_OWN_COLUMNS = [name for name in INJECTED_CATALOG.names() if name not in ("host_mag", "injected_flux")]
+_UNUSED = ("host_mag", "injected_flux", "midpointMjdTai", "trail_length", "trail_angle")
+_OWN_COLUMNS = [name for name in INJECTED_CATALOG.names() if name not in _UNUSED]
 
 
 class EvaluateInjectionConnections(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..reliability.bootstrap import Estimate
 from ..seeding import generator
+from .efficiency import efficiency_by_band, holdout
 from .recovery import (
     SNR_EDGES,
     Measured,
@@ -112,13 +113,16 @@ def injection_metrics(outcomes: Table, seed: int) -> dict[str, Any]:
         By sample (all, blank): ``n``, ``n_recovered``, ``completeness`` (all, and for expected SNR >= 8),
         ``snr50``, and by lower limit of SNR ``flux_bias``, ``pull_std``, ``pull_width`` (robust),
         ``pull_mean``, ``offset_median``
-        (arcsec), ``offset_east``, ``offset_north`` (medians). ``missed`` counts the reasons, over all. A
-        figure is a dictionary of value, low, high and n; None where it is not defined.
+        (arcsec), ``offset_east``, ``offset_north`` (medians). ``missed`` counts the reasons, over all;
+        ``efficiency`` and ``holdout`` have the fits against magnitude by band (see `.efficiency`). A figure
+        is a dictionary of value, low, high and n; None where it is not defined.
     """
     why = np.asarray(outcomes["reason"]).astype(str)[~np.asarray(outcomes["recovered"], bool)]
     names, counts = np.unique(why, return_counts=True)
     metrics: dict[str, Any] = {
-        "missed": {str(name): int(count) for name, count in zip(names, counts, strict=True)}
+        "missed": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
+        "efficiency": efficiency_by_band(outcomes, seed),
+        "holdout": holdout(outcomes, seed),
     }
     for sample in SAMPLES:
         rng = generator("injection metrics", seed, sample)
