@@ -2,8 +2,8 @@
 
     python benchmarks/injection_pulls.py REPO COLLECTION [--instrument SimLSST]
 
-REPO is a simulated survey and COLLECTION a run of the pipeline to evaluateInjection. Both are told by the truth of the
-simulation.
+REPO is a simulated survey and COLLECTION a run of the pipeline to evaluateInjection. The truth of the
+simulation tells both.
 """
 
 from __future__ import annotations
