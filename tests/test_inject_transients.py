@@ -223,3 +223,35 @@ def test_positions_survive_the_way_to_the_sky(image, table):
     shifted = epochs(image, x + 1.0, y, 20.0)
     step = np.hypot(shifted["dec"] - table["dec"], (shifted["ra"] - table["ra"]) * np.cos(np.deg2rad(2.0)))
     np.testing.assert_allclose(step * 3600, SCALE, rtol=1e-4)
+
+
+def test_pixels_do_not_know_the_order_of_rows_and_tables():
+    """Crowded, so that sums of neighbours would show it; one by one and many at once."""
+    image = visit_image(noisy_planes((200, 200), 2.0), flux_per_electron=0.5)
+    rng = np.random.default_rng(3)
+    table = epochs(image, rng.uniform(50, 80, 60), rng.uniform(50, 80, 60), rng.uniform(20, 24, 60))
+    for minimum in (10_000, 0):
+        task = InjectTransientsTask(config=config_of(blockMinimum=minimum))
+        first, second = (
+            task.run(image, tables, instrument="SimLSST", visit=42, detector=3)
+            for tables in ([table], [table[40:][::-1], table[:40][::-1]])
+        )
+        for plane in ("image", "variance"):
+            one, other = (getattr(result.injectedImage, plane).array for result in (first, second))
+            np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(first.injectedCatalog["x"], second.injectedCatalog["x"])
+
+
+def test_rows_without_a_position_are_counted(image, table):
+    table = table.copy()
+    table["ra"][0] = np.nan
+    task = InjectTransientsTask(config=config_of())
+    result = task.run(image, [table], instrument="SimLSST", visit=42, detector=3)
+    assert task.metadata["rows_without_position"] == 1
+    assert len(result.injectedCatalog) == len(table) - 1
+
+
+def config_of(**options):
+    config = InjectTransientsTask.ConfigClass()
+    config.update(**options)
+    return config
