@@ -118,43 +118,26 @@ def summary_command(repo: str, collection: str, instrument: str, plots: Path | N
 @main.command("export-injection-catalog", cls=_Command)
 @click.argument("repo")
 @click.argument("collection")
-@click.argument("run", required=False)
-@click.option("--output-run", help="The RUN collection, if it is not given as RUN.")
-@click.option("--instrument", help="Instrument; not needed if COLLECTION has transients of one only.")
+@click.argument("run")
+@click.option("--instrument", required=True, help="Instrument.")
 @click.option("--epoch-type", default="transient_epoch", show_default=True, help="Dataset type to read.")
 @click.option("--dataset-type", default="injection_catalog", show_default=True, help="Dataset type to write.")
-@click.option("--ap-fakes", is_flag=True, help="Write ap_pipe's VisitDetectorFakeSourceCat, too.")
 def export_injection_catalog_command(
-    repo: str,
-    collection: str,
-    run: str | None,
-    output_run: str | None,
-    instrument: str | None,
-    epoch_type: str,
-    dataset_type: str,
-    ap_fakes: bool,
+    repo: str, collection: str, run: str, instrument: str, epoch_type: str, dataset_type: str
 ) -> None:
     """Write the transients in COLLECTION of REPO for lsst.source.injection into the RUN collection.
 
-    Prints the configuration that makes injectVisit take the rows of its own visit only. See doc/export.md.
+    Prints the configuration that makes injectVisit take the rows of its own visit only.
     """
     from .injection.export_catalogs import export_injection_catalogs
-    from .injection.injection_catalogs import SELECTION, VISIT_DETECTOR_FAKES
+    from .injection.injection_catalogs import SELECTION
 
-    target = run or output_run
-    if target is None or (run and output_run):
-        raise click.UsageError("Give the RUN collection to write to, once: as RUN or with --output-run.")
-    exported = export_injection_catalogs(
-        repo, collection, target, instrument, epoch_type, dataset_type, ap_fakes
-    )
-    written = {dataset_type: exported.catalogs, VISIT_DETECTOR_FAKES.name: exported.fakes}
-    for name, shards in written.items():
-        if shards is not None:
-            rows = sum(len(table) for table in shards.tables.values())
-            click.echo(f"{rows} rows in {len(shards.tables)} datasets {name} in {target}.")
-            for reason, count in shards.left_out.items():
-                if count:
-                    click.echo(f"{count} rows left out of {name}: {reason}", err=True)
+    shards = export_injection_catalogs(repo, collection, run, instrument, epoch_type, dataset_type)
+    rows = sum(len(table) for table in shards.tables.values())
+    click.echo(f"{rows} rows in {len(shards.tables)} datasets {dataset_type} in {run}.")
+    for reason, count in shards.left_out.items():
+        if count:
+            click.echo(f"{count} rows left out: {reason}", err=True)
     click.echo(f"-c {SELECTION}")
 
 
