@@ -3,7 +3,7 @@
 import galsim
 import numpy as np
 import pytest
-from dia_vetting.injection.block_stamps import BlockStamps
+from dia_vetting.injection.block_stamps import BlockStamps, _check_positions
 from dia_vetting.injection.drawing import draw_sources, polynomial_stamps, trail_image
 from dia_vetting.injection.image_stamps import image_stamps
 from dia_vetting.piff_psf import piff_from_polynomial
@@ -137,9 +137,43 @@ def test_a_psf_that_is_not_known_somewhere_is_not_interpolated():
     assert BlockStamps.fit(stamps, SHAPE, 1e-3) is None
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5], ids=["everywhere", "on a side"])
+def test_a_psf_that_is_not_finite_somewhere_is_not_interpolated(share):
+    def stamps(x, y):
+        unit, x_first, y_first = polynomial_stamps(moffat_psf(SHAPE))(x, y)
+        return np.where(x > share * SHAPE[1], np.nan, unit), x_first, y_first
+
+    assert BlockStamps.fit(stamps, SHAPE, 1e-3) is None
+
+
+def test_a_psf_that_is_not_finite_at_a_fitted_position_is_not_interpolated():
+    checked = set(_check_positions(SHAPE))
+
+    def stamps(x, y):
+        unit, x_first, y_first = polynomial_stamps(moffat_psf(SHAPE))(x, y)
+        return unit if (x, y) in checked else np.full_like(unit, np.nan), x_first, y_first
+
+    assert BlockStamps.fit(stamps, SHAPE, 1e-3) is None
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one by one", "block"])
+def test_the_noise_of_pixels_is_poisson_for_the_gain(many):
+    """Within 2 %: noise adds in quadrature where sources overlap, so that every pixel is a sample."""
+    stamps = stamps_of(piff())
+    block = BlockStamps.fit(stamps, SHAPE, 2e-4) if many else None
+    count, gain = 4000, 1.7
+    rng = np.random.default_rng(11)
+    place = rng.uniform(0, SHAPE[1] - 1, count), rng.uniform(0, SHAPE[0] - 1, count)
+    rngs = [np.random.default_rng(k) for k in range(count)]
+    flux = np.full(count, 200.0)
+    noisy, quiet = (draw_sources(blank(), stamps, *place, flux, gain, r, block=block) for r in (rngs, None))
+    squares = (noisy.planes.image.astype(float) - quiet.planes.image) ** 2
+    assert squares.sum() == pytest.approx(quiet.planes.image.sum(dtype=float) / gain, rel=0.02)
+
+
 @pytest.mark.parametrize("many", [False, True], ids=["one by one", "block"])
 def test_flux_and_photon_noise(many):
-    """Sum of the flux within 0.1 %, variance of what is added within 2 % of Poisson for the gain."""
+    """Sum of the flux within 0.1 %, variance of the sums within the scatter of so many sources."""
     stamps = stamps_of(piff())
     block = BlockStamps.fit(stamps, SHAPE, 2e-4) if many else None
     count, flux, gain = 20_000, 200.0, 1.7

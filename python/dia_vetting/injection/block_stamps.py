@@ -36,9 +36,8 @@ class BlockStamps:
     """Unit point source images whose every pixel is a Chebyshev series in four variables.
 
     They are the integer position of the pixel that a source is nearest to, over the image, and its sub-pixel
-    phase in
-    x and y from -0.5 to 0.5. Whatever the PSF class does between pixels is thus kept, its interpolant
-    included.
+    phase in x and y from -0.5 to 0.5. Whatever the PSF class does between pixels is thus kept, its
+    interpolant included.
 
     Parameters
     ----------
@@ -80,13 +79,14 @@ class BlockStamps:
         Returns
         -------
         series : `BlockStamps` or `None`
-            Of the lowest degrees that keep the tolerance; `None` where none does, or the PSF cannot be
-            evaluated
-            somewhere.
+            Of the lowest degrees that keep the tolerance; `None` where none does, or where the PSF cannot
+            be evaluated, or is not finite, at a position that is fitted or checked.
         """
         try:
             checks = _check_positions(shape)
             exact = [stamps(x, y) for x, y in checks]
+            if not all(np.isfinite(unit).all() for unit, _, _ in exact):
+                return None
             for field_degree, phase_degree in _DEGREES:
                 series = _fitted(stamps, shape, field_degree, phase_degree)
                 error = _largest_error(series, checks, exact)
@@ -186,10 +186,10 @@ def _fitted(stamps: StampMaker, shape: tuple[int, int], field_degree: int, phase
 def _largest_error(
     series: BlockStamps, places: list[tuple[float, float]], exact: list[tuple[F64, int, int]]
 ) -> float:
-    """Return the largest deviation from exact images, in units of their peaks."""
+    """Return the largest deviation from exact images, in units of their peaks; NaN if the series is."""
     x, y = np.array(places).T
     images, x_first, y_first = series.images(x, y)
-    worst = 0.0
+    errors = []
     for k, (unit, column, line) in enumerate(exact):
         left, bottom = int(x_first[k]) - column, int(y_first[k]) - line
         height, width = unit.shape
@@ -197,5 +197,5 @@ def _largest_error(
             return np.inf
         deviation = images[k].copy()
         deviation[-bottom : -bottom + height, -left : -left + width] -= unit
-        worst = max(worst, float(np.abs(deviation).max() / unit.max()))
-    return worst
+        errors.append(np.abs(deviation).max() / unit.max())
+    return float(np.max(errors))  # unlike max(), keeps NaN, which is within no tolerance

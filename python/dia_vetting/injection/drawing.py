@@ -85,7 +85,8 @@ def draw_sources(
     A pixel that expects f nJy of a source receives n / gain, n ~ Poisson(f gain) electrons, and its variance
     grows by n / gain^2: as in lsst.source.injection, and as in a real variance plane, which is made from the
     noisy pixels. Where the PSF is negative (ringing of an interpolant), f is added without noise, so that
-    the sum over the stamp stays the flux. NaN pixels stay NaN.
+    the sum over the stamp stays the flux. NaN pixels stay NaN. Sources are added in the order of their rows,
+    in float32, so that where they overlap the last bit depends on it: sort them for pixels that do not.
 
     Parameters
     ----------
@@ -173,8 +174,7 @@ def trail_image(stamps: StampMaker, x: float, y: float, dx: float, dy: float) ->
     -------
     image : `numpy.ndarray`, (S, S'), float64
         Mean of the point images in the middle of equal steps of at most half a pixel. All have the PSF of the
-        middle of
-        the path.
+        middle of the path.
     x_first, y_first : `int`
         Column and row of the first pixel.
     """
