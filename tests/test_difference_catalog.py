@@ -5,7 +5,7 @@ import pytest
 from dia_vetting.injection.difference_catalog import combine_catalogs
 from dia_vetting.injection.flags import InjectionFlag
 from dia_vetting.injection.schemas import INJECTED_CATALOG, INJECTED_DIFFERENCE_CATALOG
-from dia_vetting.reliability.labels import AB_ZERO_POINT
+from dia_vetting.magnitudes import AB_ZERO_POINT
 
 
 def catalog(ids, flux, flag=0, gain=2.0, **replaced):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 from dia_vetting.injection.efficiency import LogisticFit, efficiency_by_band, fit_logistic, holdout
+from dia_vetting.injection.recovery import logistic_cost
 
 TRUE = LogisticFit(23.4, 0.25, 0.95)
 
@@ -42,15 +43,15 @@ def test_fit_finds_the_truth_and_its_interval_holds_it():
 
 
 def test_gradient_is_that_of_the_cost():
-    from dia_vetting.injection.efficiency import _cost
-
     rng = np.random.default_rng(3)
-    mag, hit, at = rng.uniform(20, 26, 500), rng.random(500) < 0.5, np.array([23.0, -1.0, 1.5])
-    value, gradient = _cost(at, mag, hit)
+    x, at = rng.uniform(-26, -20, 500), np.array([-23.0, -1.0, 1.5])
+    trials = rng.integers(1, 5, 500)
+    data = x, rng.binomial(trials, 0.5), trials
+    value, gradient = logistic_cost(at, *data)
     for k in range(3):
         step = np.eye(3)[k] * 1e-6
         assert gradient[k] == pytest.approx(
-            (_cost(at + step, mag, hit)[0] - value) / 1e-6, rel=1e-3, abs=1e-6
+            (logistic_cost(at + step, *data)[0] - value) / 1e-6, rel=1e-3, abs=1e-6
         )
 
 

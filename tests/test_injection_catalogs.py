@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from dia_vetting.cli import main
 from dia_vetting.embedded import repository
 from dia_vetting.embedded.instruments import SimLSST
-from dia_vetting.injection.injection_catalogs import injection_catalogs
+from dia_vetting.injection.injection_catalogs import SELECTION, injection_catalogs
 from dia_vetting.injection.schemas import TRANSIENT_EPOCH
 from lsst.daf.butler import Butler, CollectionType, DatasetType
 from lsst.sphgeom import HtmPixelization, LonLat, UnitVector3d
@@ -99,7 +99,7 @@ def test_command_writes_what_upstream_reads(repo):
     for table in tables:
         assert {"ra", "dec", "mag", "source_type", "visit", "injection_id"} <= set(table.colnames)
         injection_catalog, chosen = table, 101
-        selected = eval("np.isin(injection_catalog['visit'], {visit})".format(visit=chosen))  # noqa: UP032
+        selected = eval(SELECTION.split('"')[1].format(visit=chosen))
         assert set(injection_catalog["visit"][selected]) <= {101}
     again = run(repo)
     assert again.exit_code == 1

@@ -5,7 +5,7 @@ import pytest
 from astropy.cosmology import FlatLambdaCDM
 from dia_vetting.errors import BadInputError
 from dia_vetting.injection.brightness import distance_modulus
-from dia_vetting.injection.light_curves.damped_random_walk import draw_damped_random_walk
+from dia_vetting.injection.light_curves.damped_random_walk import DampedRandomWalks
 from dia_vetting.injection.light_curves.extinction import extinction_curve
 from dia_vetting.injection.light_curves.supernova import draw_redshifts, draw_supernovae
 from dia_vetting.injection.light_curves.supernova_classes import CLASSES, RATES
@@ -131,7 +131,7 @@ def test_extinction_law():
 
 def walks(count: int, tau: float = 20.0, sigma: float = 0.2, keys=(1, "agn")):
     mean = {"g": np.full(count, 22.0), "r": np.full(count, 21.5)}
-    return draw_damped_random_walk(mean, np.full(count, sigma), np.full(count, tau), keys)
+    return DampedRandomWalks(mean, np.full(count, sigma), np.full(count, tau), keys)
 
 
 def test_walk_has_its_variance_and_correlation():

@@ -16,10 +16,8 @@ from dia_vetting.embedded.source_schemas import object_schema
 from dia_vetting.embedded.tract_geometry import TractGeometry
 from dia_vetting.images import has_injections, make_difference_image, pixel_to_sky, planes_from_image
 from dia_vetting.injection.make_transients import (
-    DimensionRecordError,
     MakeTransientsConfig,
     MakeTransientsTask,
-    visits_from_data_ids,
 )
 from dia_vetting.injection.schemas import (
     HOST_GALAXY,
@@ -30,6 +28,7 @@ from dia_vetting.injection.schemas import (
     TRANSIENT_TRUTH,
 )
 from dia_vetting.injection.transients import Field, Visit
+from dia_vetting.injection.visit_records import DimensionRecordError, visits_from_data_ids
 from dia_vetting.reliability.schemas import DIA_SOURCE_LABEL, DIA_SOURCE_REQUIRED, MISSED_INJECTION
 from injection_images import noisy_planes, visit_image
 from lsst.daf.butler import DatasetType

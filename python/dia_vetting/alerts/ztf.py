@@ -12,8 +12,8 @@ from astropy.time import Time
 from numpy.typing import NDArray
 
 from ..cutouts import PlacedPlanes
+from ..magnitudes import AB_ZERO_POINT
 from ..planes import robust_sigma
-from ..reliability.labels import AB_ZERO_POINT
 from .packets import Alert, AlertError, Triplet, integer, number, positive, text
 from .stamps import StampError, gunzip, make_planes, read_stamp
 

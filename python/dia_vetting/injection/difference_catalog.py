@@ -8,7 +8,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from ..reliability.labels import AB_ZERO_POINT
+from ..magnitudes import AB_ZERO_POINT
 from ..tables import stack_tables
 from .schemas import INJECTED_DIFFERENCE_CATALOG
 

@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from ..magnitudes import ab_magnitude
 from ..reliability.bootstrap import percentile_interval
 from ..seeding import generator
 from ..skycells import sky_cell, sky_fold
+from .recovery import logistic_cost
 
 type F64 = NDArray[np.float64]
 type Bool = NDArray[np.bool_]
 
-_ZERO_POINT = 31.4
 _REPLICATES = 200
 _NSIDE = 8192
 """Cells of 0.43 arcmin: injections on the same sky share its host and template."""
@@ -69,33 +70,18 @@ def fit_logistic(mag: F64, recovered: Bool) -> LogisticFit | None:
     """
     if not recovered.any() or recovered.all():
         return None
-    start = np.array([np.median(mag), np.log(0.3), 3.0])
-    best = minimize(_cost, start, (mag, recovered), jac=True, method="L-BFGS-B", bounds=_bounds(mag))
+    brightness, trials = -mag, np.ones(len(mag))
+    start = np.array([np.median(brightness), np.log(0.3), 3.0])
+    bounds = [(brightness.min() - 3.0, brightness.max() + 3.0), (-4.0, 2.0), (-8.0, 12.0)]
+    arguments = (brightness, recovered.astype(float), trials)
+    best = minimize(logistic_cost, start, arguments, jac=True, method="L-BFGS-B", bounds=bounds)
     centre, log_width, ceiling = best.x
-    return LogisticFit(float(centre), float(np.exp(log_width)), float(expit(ceiling)))
-
-
-def _bounds(mag: F64) -> list[tuple[float, float]]:
-    return [(float(mag.min()) - 3.0, float(mag.max()) + 3.0), (-4.0, 2.0), (-8.0, 12.0)]
-
-
-def _cost(parameters: F64, mag: F64, recovered: Bool) -> tuple[float, F64]:
-    """Return the mean negative log-likelihood and its gradient."""
-    centre, log_width, ceiling = parameters
-    z, top = (centre - mag) / np.exp(log_width), float(expit(ceiling))
-    rise = expit(z)
-    p = np.clip(top * rise, 1e-9, 1.0 - 1e-9)
-    value = -np.where(recovered, np.log(p), np.log1p(-p)).mean()
-    slope = -np.where(recovered, 1.0 / p, -1.0 / (1.0 - p)) / len(mag)
-    d_z = slope * top * rise * (1.0 - rise)
-    gradient = [d_z.sum() / np.exp(log_width), -(d_z * z).sum(), (slope * p).sum() * (1.0 - top)]
-    return float(value), np.array(gradient)
+    return LogisticFit(float(-centre), float(np.exp(log_width)), float(expit(ceiling)))
 
 
 def _columns(outcomes: Table) -> tuple[F64, Bool, NDArray[np.int64]]:
     """Return magnitude, recovered and sky cell of each injection."""
-    with np.errstate(divide="ignore"):
-        mag = _ZERO_POINT - 2.5 * np.log10(np.abs(np.asarray(outcomes["flux"], np.float64)))
+    mag = ab_magnitude(np.abs(np.asarray(outcomes["flux"], np.float64)))
     cells = sky_cell(np.asarray(outcomes["ra"]), np.asarray(outcomes["dec"]), _NSIDE)
     return mag, np.asarray(outcomes["recovered"], bool), cells
 
@@ -130,8 +116,7 @@ def efficiency_by_band(outcomes: Table, seed: int) -> dict[str, Any]:
     -------
     figures : `dict`
         By band: ``n``, and ``m50``, ``width``, ``ceiling``, each a dictionary of value, low, high; a band in
-        which all
-        or none were recovered has ``n`` only.
+        which all or none were recovered has ``n`` only.
     """
     figures: dict[str, Any] = {}
     bands = np.asarray(outcomes["band"]).astype(str)
@@ -162,11 +147,9 @@ def holdout(outcomes: Table, seed: int) -> dict[str, Any]:
     -------
     figures : `dict`
         By band: ``m50_difference`` (second half minus first, mag), ``n_bins`` of half a magnitude with at
-        least 100
-        injections of the second half, and ``largest_pull`` among them: recovered minus predicted, over the
-        root of
-        the binomial variance and of that of the prediction (bootstrap over sky cells). Bands without a fit
-        are left out.
+        least 100 injections of the second half, and ``largest_pull`` among them: recovered minus predicted,
+        over the root of the binomial variance and of that of the prediction (bootstrap over sky cells).
+        Bands without a fit are left out.
     """
     figures: dict[str, Any] = {}
     bands = np.asarray(outcomes["band"]).astype(str)

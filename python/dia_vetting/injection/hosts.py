@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["HostCuts", "MeasuredObjects", "ab_magnitude", "host_ellipses", "select"]
+__all__ = ["HostCuts", "MeasuredObjects", "host_ellipses", "select"]
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from ..magnitudes import ab_magnitude
 from .host_geometry import Ellipses, fit_pixel_frame, moments_on_sky
 
 type F64 = NDArray[np.float64]
@@ -78,13 +79,6 @@ class HostCuts:
     mag_range: tuple[float, float]
     size_range: tuple[float, float]
     min_axis_ratio: float
-
-
-def ab_magnitude(flux: F64) -> F64:
-    """Return the AB magnitude of a flux in nJy; NaN where it is not positive."""
-    with np.errstate(invalid="ignore"):
-        positive = flux > 0
-    return np.where(positive, 31.4 - 2.5 * np.log10(np.where(positive, flux, 1.0)), np.nan)
 
 
 def host_ellipses(objects: MeasuredObjects, source: str = "object") -> Ellipses:

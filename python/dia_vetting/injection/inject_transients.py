@@ -32,6 +32,7 @@ from ..images import (
     replace_planes,
     sky_to_pixel,
 )
+from ..magnitudes import ab_flux
 from ..planes import Planes
 from ..seeding import generator
 from ..tables import stack_tables
@@ -200,7 +201,7 @@ class InjectTransientsTask(PipelineTask):
         planes = planes_from_image(visitImage, source)
         stamps = image_stamps(visitImage, source)
         rows, x, y = self._rows_on_image(visitImage, epochs, visit, source)
-        flux, flag = _flux(rows), _input_flags(rows)
+        flux, flag = ab_flux(rows["mag"]), _input_flags(rows)
         good = flag == 0
         gain = self._gain(visitImage, planes, source) if good.any() else np.nan
         rngs = [
@@ -304,10 +305,6 @@ def _trails(image: VisitImage, rows: Table, x: F64, y: F64, source: str) -> tupl
     end_x, end_y = sky_to_pixel(image, ra, dec, source)
     moves = length > 0
     return np.where(moves, 2.0 * (end_x - x), 0.0), np.where(moves, 2.0 * (end_y - y), 0.0)
-
-
-def _flux(rows: Table) -> F64:
-    return np.asarray(10.0 ** (0.4 * (31.4 - np.asarray(rows["mag"], float))), np.float64)
 
 
 def _input_flags(rows: Table) -> NDArray[np.int64]:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 __all__ = [
-    "DimensionRecordError",
     "MakeTransientsConfig",
     "MakeTransientsConnections",
     "MakeTransientsTask",
-    "visits_from_data_ids",
 ]
 
-import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import astropy.units as u
 import lsst.pipe.base.connectionTypes as cT
 import numpy as np
 from astropy.table import Table
-from astropy.time import Time
-from lsst.daf.butler import DataCoordinate, DeferredDatasetHandle
+from lsst.daf.butler import DeferredDatasetHandle
 from lsst.images import VisitImage
 from lsst.pex.config import ConfigField as SubConfigField
 from lsst.pex.config import Field as ConfigField
@@ -33,25 +29,20 @@ from lsst.pipe.base import (
     QuantumContext,
     Struct,
 )
-from lsst.sphgeom import Region
 from numpy.typing import NDArray
 
-from ..errors import BadInputError
 from ..masks import MaskBit
 from ..tables import stack_tables
 from .object_table import read_column
 from .population_config import AgnConfig, MovingConfig, StaticConfig, SupernovaConfig, VariableConfig
 from .schemas import HOST_GALAXY, TRANSIENT_EPOCH, TRANSIENT_TEMPLATE_EPOCH, TRANSIENT_TRUTH
 from .transients import Field, Population, PopulationModel, SeedPopulation, Visit
-from .visit_facts import ids_in_the_open, image_depth
+from .visit_facts import masked_ids, with_depths
+from .visit_records import DimensionRecordError, region_of, visits_from_data_ids
 
 type F64 = NDArray[np.float64]
 
 _POPULATIONS = ("seed", "static", "supernova", "variable", "agn", "moving")
-
-
-class DimensionRecordError(BadInputError):
-    """A data ID whose dimension record has no region or no band."""
 
 
 class MakeTransientsConnections(
@@ -252,7 +243,7 @@ class MakeTransientsTask(PipelineTask):
             instrument=str(data_id["instrument"]),
             skymap=str(data_id["skymap"]),
             tract=int(data_id["tract"]),
-            region=_region(data_id, "tract"),
+            region=region_of(data_id, "tract"),
         )
         visits = visits_from_data_ids(ref.dataId for ref in inputRefs.visitImages)
         templates = (
@@ -263,14 +254,12 @@ class MakeTransientsTask(PipelineTask):
         avoid = [butlerQC.get(ref) for ref in inputRefs.avoid] if self.config.doAvoid else []
         images = {
             (int(ref.dataId["visit"]), int(ref.dataId["detector"])): butlerQC.get(ref)
-            for ref in (inputRefs.visitImages if self._reads_images() else [])
+            for ref in (inputRefs.visitImages if self._needs_depths() or self.config.avoidMaskPlanes else [])
         }
         butlerQC.put(self.run(hosts, visits, field, templates, avoid, images), outputRefs)
 
-    def _reads_images(self) -> bool:
-        """Tell whether pixels are needed: for depths, or for masks."""
-        by_depth = "static" in self.config.populations and self.config.static.brightness == "flat_snr"
-        return bool(by_depth or self.config.avoidMaskPlanes)
+    def _needs_depths(self) -> bool:
+        return bool("static" in self.config.populations and self.config.static.brightness == "flat_snr")
 
     def run(
         self,
@@ -305,26 +294,19 @@ class MakeTransientsTask(PipelineTask):
             a visit or none was drawn.
         """
         images = images or {}
-        if images and "static" in self.config.populations and self.config.static.brightness == "flat_snr":
-            visits = _with_depths(visits, images)
-        positions = tuple(
-            np.concatenate(
-                [
-                    np.empty(0),
-                    *(read_column(t, name, u.deg, self.config.connections.avoidType) for t in avoid),
-                ]
-            )
+        if images and self._needs_depths():
+            visits = with_depths(visits, images)
+        source, drawn = self.config.connections.avoidType, []
+        avoid_ra, avoid_dec = (
+            np.concatenate([np.empty(0), *(read_column(table, name, u.deg, source) for table in avoid)])
             for name in ("ra", "dec")
         )
-        keep_off, drawn = cast(tuple[F64, F64], positions), []
         for name in self.config.populations:
-            drawn.append(self._draw(self._model(name, keep_off, visits), hosts, visits, field, templates))
+            model = self._model(name, (avoid_ra, avoid_dec), visits)
+            drawn.append(self._draw(model, hosts, visits, field, templates))
             if name not in ("seed", "moving"):  # the next population keeps away from this one
-                added = (np.asarray(drawn[-1].truth[column], float) for column in ("ra", "dec"))
-                keep_off = cast(
-                    tuple[F64, F64],
-                    tuple(np.concatenate(pair) for pair in zip(keep_off, added, strict=True)),
-                )
+                avoid_ra = np.concatenate([avoid_ra, np.asarray(drawn[-1].truth["ra"], float)])
+                avoid_dec = np.concatenate([avoid_dec, np.asarray(drawn[-1].truth["dec"], float)])
         truth = stack_tables([population.truth for population in drawn], TRANSIENT_TRUTH)
         epochs = stack_tables([population.epochs for population in drawn], TRANSIENT_EPOCH)
         below = stack_tables([population.template_epochs for population in drawn], TRANSIENT_TEMPLATE_EPOCH)
@@ -348,18 +330,19 @@ class MakeTransientsTask(PipelineTask):
     def _model(self, name: str, avoid: tuple[F64, F64], visits: Sequence[Visit]) -> PopulationModel:
         """Return the model of a population that keeps away from positions."""
         config = self.config
-        times = [visit.mjd for visit in visits if np.isfinite(visit.mjd)]
-        span = (min(times, default=np.nan), max(times, default=np.nan))
-        seed_recipe = SeedPopulation(
-            config.hostFraction,
-            config.hostlessFraction,
-            (config.minMagOffset, config.maxMagOffset),
-            config.fadedFraction,
-            config.varyingFraction,
-            config.starFraction,
-        )
+        times = [visit.mjd for visit in visits]
+        if name not in ("seed", "static") and not np.isfinite(times).all():
+            raise DimensionRecordError(f"population {name}", "visit records with a timespan", "one without")
+        span = (min(times, default=0.0), max(times, default=0.0))
         makers: dict[str, Callable[[], PopulationModel]] = {
-            "seed": lambda: seed_recipe,
+            "seed": lambda: SeedPopulation(
+                config.hostFraction,
+                config.hostlessFraction,
+                (config.minMagOffset, config.maxMagOffset),
+                config.fadedFraction,
+                config.varyingFraction,
+                config.starFraction,
+            ),
             "static": lambda: config.static.model(avoid),
             "supernova": lambda: config.supernova.model(avoid, span),
             "variable": lambda: config.variable.model(avoid),
@@ -392,84 +375,16 @@ class MakeTransientsTask(PipelineTask):
         images: Mapping[tuple[int, int], DeferredDatasetHandle],
     ) -> tuple[Table, Table, Table]:
         """Drop transients that are masked in all of their visits; those of the seed recipe stay."""
-        found = [np.asarray(truth["injection_id"])[np.asarray(truth["model"]) == "seed"]]
+        masked, in_the_open = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for (visit, detector), handle in sorted(images.items()):
             source = f"{self.config.connections.visitImageType} (visit {visit}, detector {detector})"
             image: VisitImage = handle.get()
-            found.append(ids_in_the_open(epochs, image, list(self.config.avoidMaskPlanes), visit, source))
-        open_ids = np.unique(np.concatenate(found))
-        kept = [table[np.isin(table["injection_id"], open_ids)] for table in (truth, epochs, below)]
+            ids, is_masked = masked_ids(epochs, image, list(self.config.avoidMaskPlanes), visit, source)
+            masked.append(ids[is_masked])
+            in_the_open.append(ids[~is_masked])
+        dropped = np.setdiff1d(np.concatenate(masked), np.concatenate(in_the_open))
+        seed_ids = np.asarray(truth["injection_id"])[np.asarray(truth["model"]) == "seed"]
+        dropped = np.setdiff1d(dropped, seed_ids)
+        kept = [table[~np.isin(table["injection_id"], dropped)] for table in (truth, epochs, below)]
         self.metadata["left_out_masked"] = len(truth) - len(kept[0])
         return kept[0], kept[1], kept[2]
-
-
-def _with_depths(
-    visits: Sequence[Visit], images: Mapping[tuple[int, int], DeferredDatasetHandle]
-) -> list[Visit]:
-    """Return the visits with their depth: the median over the detectors."""
-    depths: dict[int, list[float]] = {}
-    for (visit, detector), handle in sorted(images.items()):
-        depths.setdefault(visit, []).append(image_depth(handle.get(), f"visit {visit}, detector {detector}"))
-    return [
-        dataclasses.replace(visit, depth=float(np.median(depths.get(visit.visit, [np.nan]))))
-        for visit in visits
-    ]
-
-
-def visits_from_data_ids(data_ids: Iterable[DataCoordinate]) -> list[Visit]:
-    """Group data IDs of (visit, detector) into visits.
-
-    Parameters
-    ----------
-    data_ids : `~collections.abc.Iterable` of `lsst.daf.butler.DataCoordinate`
-        Expanded, with dimension records.
-
-    Returns
-    -------
-    visits : `list` of `Visit`
-        In order of their ids, detectors in order of theirs.
-
-    Raises
-    ------
-    DimensionRecordError
-        If a detector has no region or a visit no band.
-    """
-    bands: dict[int, str] = {}
-    times: dict[int, tuple[float, float]] = {}
-    regions: dict[int, dict[int, Region]] = {}
-    for data_id in data_ids:
-        visit, detector = int(data_id["visit"]), int(data_id["detector"])
-        bands[visit] = _band(data_id)
-        times[visit] = _times(data_id)
-        regions.setdefault(visit, {})[detector] = _region(data_id, "visit_detector_region")
-    return [
-        Visit(
-            visit, bands[visit], tuple(region for _, region in sorted(regions[visit].items())), *times[visit]
-        )
-        for visit in sorted(bands)
-    ]
-
-
-def _region(data_id: DataCoordinate, element: str) -> Region:
-    record = data_id.records[element] if data_id.hasRecords() else None
-    if record is None or record.region is None:
-        raise DimensionRecordError(str(data_id), f"a {element} record with a region", "none")
-    region: Region = record.region
-    return region
-
-
-def _band(data_id: DataCoordinate) -> str:
-    record = data_id.records["physical_filter"] if data_id.hasRecords() else None
-    if record is None or record.band is None:
-        raise DimensionRecordError(str(data_id), "a physical_filter record with a band", "none")
-    return str(record.band)
-
-
-def _times(data_id: DataCoordinate) -> tuple[float, float]:
-    """Return middle (MJD, TAI) and length (s) of a visit; NaN where its record has no time span."""
-    record = data_id.records["visit"] if data_id.hasRecords() else None
-    span = record.timespan if record is not None else None
-    if span is None or not isinstance(span.begin, Time) or not isinstance(span.end, Time):
-        return float("nan"), float("nan")
-    begin, end = span.begin.tai.mjd, span.end.tai.mjd
-    return float(0.5 * (begin + end)), float((end - begin) * 86_400.0)

@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from ..masks import UNUSABLE_BITS, MaskBit
 from ..planes import Planes, cutouts
 from ..psf import PolynomialPsf
+from ..reliability.matching import unit_vectors
 from .host_geometry import project
 from .schemas import INJECTION_OUTCOME
 
@@ -202,17 +203,12 @@ def mark_blank(outcomes: Table, object_ra: F64, object_dec: F64, radius: float) 
     ra, dec = np.asarray(outcomes["ra"], float), np.asarray(outcomes["dec"], float)
     blank = np.asarray(outcomes["clean"], bool) & (np.asarray(outcomes["host_id"]) == 0)
     chord = 2.0 * np.sin(0.5 * np.deg2rad(radius / 3600.0))
-    points = _unit_vectors(ra, dec)
+    points = unit_vectors(ra, dec)
     if len(object_ra) and len(ra):
-        blank &= cKDTree(_unit_vectors(object_ra, object_dec)).query(points)[0] > chord
+        blank &= cKDTree(unit_vectors(object_ra, object_dec)).query(points)[0] > chord
     for visit in np.unique(np.asarray(outcomes["visit"])):
         rows = np.flatnonzero(np.asarray(outcomes["visit"]) == visit)
         if len(rows) > 1:
             blank[rows] &= cKDTree(points[rows]).query(points[rows], k=2)[0][:, 1] > chord
     outcomes["blank"] = blank
     return outcomes
-
-
-def _unit_vectors(ra: F64, dec: F64) -> F64:
-    lon, lat = np.deg2rad(ra), np.deg2rad(dec)
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)

@@ -20,6 +20,7 @@ import dataclasses
 from typing import Protocol
 
 import numpy as np
+from astropy.stats import gaussian_fwhm_to_sigma
 from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaincinv, gammaln
@@ -27,8 +28,6 @@ from scipy.special import gammaincinv, gammaln
 from .host_geometry import Ellipses
 
 type F64 = NDArray[np.float64]
-
-_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 _LEAST_SIZE = 0.1
 """Least ratio of an axis without the PSF to the axis as measured: moments have errors."""
@@ -152,7 +151,7 @@ class HostLight:
         return np.asarray((gammaincinv(2.0 * n, light) / sersic_b(n)) ** n, np.float64)
 
     def _without_psf(self, ellipses: Ellipses) -> Ellipses:
-        variance = (self.psf_fwhm / _FWHM) ** 2
+        variance = (self.psf_fwhm * gaussian_fwhm_to_sigma) ** 2
         a, b = (
             np.sqrt(np.maximum(axis**2 - variance, (_LEAST_SIZE * axis) ** 2))
             for axis in (ellipses.a, ellipses.b)

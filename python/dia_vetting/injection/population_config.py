@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from .brightness import Brightness, FlatMagnitude, FlatSnr, HostOffset, LuminosityFunction
 from .light_curves.base import LightCurves
+from .light_curves.supernova_classes import RATES
 from .placement import HostLight, Nuclear, Placement, SeedPlacement, UniformSeparation
 from .populations import CoherentPopulation, MovingPopulation, StaticPopulation
 from .sites import Selection
@@ -133,15 +134,7 @@ class SupernovaConfig(SiteConfig):
 
     kinds = DictField[str, float](
         doc="Fraction of each class; they are divided by their sum.",
-        default={
-            "Ia": 0.24,
-            "II-P": 0.367,
-            "II-L": 0.049,
-            "IIn": 0.067,
-            "IIb": 0.081,
-            "Ib": 0.054,
-            "Ic": 0.113,
-        },
+        default=dict(RATES),
     )
     firstMjd = Field[float](
         doc="Earliest time of maximum, MJD (TAI); the first visit's by default.", default=None, optional=True
@@ -194,7 +187,7 @@ class WalkConfig(SiteConfig):
 
     def walk(self, selection: Selection, name: str) -> CoherentPopulation:
         """Return a population of walks."""
-        from .light_curves.damped_random_walk import draw_damped_random_walk
+        from .light_curves.damped_random_walk import DampedRandomWalks
 
         def curves(
             sites: Table, magnitudes: Mapping[str, F64], rng: np.random.Generator, keys: tuple[object, ...]
@@ -204,7 +197,7 @@ class WalkConfig(SiteConfig):
             tau = np.exp(rng.uniform(np.log(self.minTau), np.log(self.maxTau), count))
             sigma = np.exp(rng.uniform(np.log(self.minSigma), np.log(self.maxSigma), count))
             mean = {band: mag + offset for band, mag in magnitudes.items()}
-            return draw_damped_random_walk(mean, sigma, tau, keys=keys)
+            return DampedRandomWalks(mean, sigma, tau, keys)
 
         return CoherentPopulation(selection, curves, name)
 

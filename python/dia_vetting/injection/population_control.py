@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["far_enough", "on_sphere"]
+__all__ = ["far_enough"]
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import cKDTree
+from numpy.typing import NDArray
+
+from ..reliability.matching import find_pairs
 
 type F64 = NDArray[np.float64]
-
-
-def on_sphere(ra: ArrayLike, dec: ArrayLike) -> F64:
-    """Return unit vectors to positions in degrees, [N, 3]."""
-    lon, lat = np.deg2rad(np.asarray(ra, np.float64)), np.deg2rad(np.asarray(dec, np.float64))
-    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
-
-
-def _chord(angle: float) -> float:
-    return float(2.0 * np.sin(0.5 * np.deg2rad(angle / 3600.0)))
 
 
 def far_enough(
@@ -44,18 +35,15 @@ def far_enough(
     rejected : `dict` [`str`, `int`]
         Number by reason: ``avoided``, ``too_close``.
     """
-    points = on_sphere(ra, dec)
-    keep = np.ones(len(ra), bool)
-    if len(avoid_ra) and len(ra):
-        known = cKDTree(on_sphere(avoid_ra, avoid_dec))
-        keep = known.query(points)[0] > _chord(avoid_radius)
+    places, keep = (ra, dec), np.ones(len(ra), bool)
+    keep[find_pairs(places, (avoid_ra, avoid_dec), avoid_radius).first] = False
     avoided = int(np.count_nonzero(~keep))
-    rows = np.flatnonzero(keep)
-    if separation > 0 and len(rows) > 1:
-        pairs = cKDTree(points[rows]).query_pairs(_chord(separation), output_type="ndarray")
-        # query_pairs has i < j; by rising j, an earlier row is settled before a later one looks at it.
-        for first, second in pairs[np.lexsort((pairs[:, 0], pairs[:, 1]))]:
-            if keep[rows[first]]:
-                keep[rows[second]] = False
+    if separation > 0:
+        pairs = find_pairs(places, places, separation)
+        pairs = pairs.where(pairs.first < pairs.second)
+        # By rising second, an earlier row is settled before a later one looks at it.
+        for k in np.lexsort((pairs.first, pairs.second)):
+            if keep[pairs.first[k]]:
+                keep[pairs.second[k]] = False
     too_close = len(ra) - avoided - int(np.count_nonzero(keep))
     return keep, {"avoided": avoided, "too_close": too_close}

@@ -1,8 +1,10 @@
 """Physical populations: transients that have one position and one light curve over all visits and bands.
 
 `CoherentPopulation` is whatever has light curves, `StaticPopulation` is drawn anew for every visit, and
-`MovingPopulation` crosses the field. All are drawn per tract, from the hosts and its region alone, so that a
-run with more visits has the same transients, with more epochs.
+`MovingPopulation` crosses the field. Those with light curves are drawn from the hosts and the
+region of the tract alone, so that a run with more visits has the same transients, with more epochs; the
+others are drawn visit by visit.
+are drawn visit by visit.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from ..seeding import generator, hash63
+from ..magnitudes import ab_flux, ab_magnitude
+from ..seeding import generator, hash63_array
 from ..tables import stack_tables
 from .brightness import Brightness
 from .light_curves.base import LightCurves
@@ -35,8 +38,8 @@ type Bool = NDArray[np.bool_]
 type CurveMaker = Callable[[Table, Mapping[str, F64], np.random.Generator, tuple[object, ...]], LightCurves]
 """Makes the light curves of sites from their hosts' magnitudes by band, a generator and seed keys."""
 
-_ZERO_POINT = 31.4
-"""AB magnitude of one nJy."""
+_FAINTEST = 30.0
+"""AB magnitude beyond which an epoch gets no row: far below the noise of a visit. Such epochs are counted."""
 
 _SAME_NIGHT = 0.5
 """Days between visits of one night at most."""
@@ -52,20 +55,18 @@ class StaticPopulation:
         How many and where, in each visit.
     brightness : `~dia_vetting.injection.brightness.Brightness`
         How bright.
-    name : `str`, optional
-        Name of the population: part of the ids.
     """
 
     selection: Selection
     brightness: Brightness
-    name: str = "static"
+    name: str = dataclasses.field(default="static", init=False)
 
     def draw(
         self, hosts: Table, visits: Sequence[Visit], field: Field, templates: Sequence[Visit] = ()
     ) -> Population:
         """Draw the transients of a tract in all its visits (see `PopulationModel.draw`)."""
         hosts = _by_id(hosts)
-        parts, left_out, in_visits = [], dict[str, int](), 0
+        parts, left_out = [], dict[str, int]()
         for visit in sorted(visits, key=lambda visit: visit.visit):
             keys = field.keys(self.name, visit.visit)
             rng = generator("sites", *keys)
@@ -82,7 +83,6 @@ class StaticPopulation:
                 "kind": np.full(len(sites), "appearing"),
             }
             parts.append(_only_rows(_visit_rows(rows, visit), good))
-            in_visits += int(np.sum(inside_any(visit.regions, hosts["host_ra"], hosts["host_dec"])))
             _add(left_out, counts)
         return Population(
             stack_tables(
@@ -92,7 +92,7 @@ class StaticPopulation:
                 [TRANSIENT_EPOCH.build(only(p, TRANSIENT_EPOCH.names())) for p in parts], TRANSIENT_EPOCH
             ),
             TRANSIENT_TEMPLATE_EPOCH.empty(),
-            in_visits,
+            _hosts_in_visits(hosts, visits),
             left_out,
         )
 
@@ -111,14 +111,11 @@ class CoherentPopulation:
         Makes the light curves.
     name : `str`
         Name of the population: part of the ids.
-    faintest : `float`, optional
-        AB magnitude beyond which an epoch gets no row: far below the noise. Such epochs are counted.
     """
 
     selection: Selection
     curves: CurveMaker
     name: str
-    faintest: float = 30.0
 
     def draw(
         self, hosts: Table, visits: Sequence[Visit], field: Field, templates: Sequence[Visit] = ()
@@ -151,7 +148,7 @@ class CoherentPopulation:
         known = np.isfinite(flux).all(axis=1) & np.isfinite(template).all(axis=1)
         here = known & covered.any(axis=1)
         left_out |= {"no_light_curve": int(np.sum(~known)), "outside": int(np.sum(known & ~here))}
-        least = 10.0 ** (0.4 * (_ZERO_POINT - self.faintest))
+        least = ab_flux(_FAINTEST)
         shown, below = here[:, None] & covered & (flux > least), here[:, None] & covered & (template > least)
         left_out["faint_epochs"] = int(np.sum(here[:, None] & covered & ~shown))
         rows = _truth_rows(sites, self.name, keys)
@@ -162,7 +159,7 @@ class CoherentPopulation:
             truth,
             _epochs(rows, magnitudes, visits, flux, shown),
             _epochs(rows, magnitudes, visits, template, below),
-            int(covered.sum()),
+            _hosts_in_visits(hosts, visits),
             left_out,
         )
 
@@ -186,8 +183,6 @@ class MovingPopulation:
         Standard deviation of its natural logarithm.
     min_separation : `float`
         Least distance between two in the visit that they are drawn in, arcsec.
-    name : `str`, optional
-        Name of the population: part of the ids.
     """
 
     density: float
@@ -195,7 +190,7 @@ class MovingPopulation:
     median_rate: float = 0.01
     rate_scatter: float = 0.5
     min_separation: float = 3.0
-    name: str = "moving"
+    name: str = dataclasses.field(default="moving", init=False)
 
     def draw(
         self, hosts: Table, visits: Sequence[Visit], field: Field, templates: Sequence[Visit] = ()
@@ -277,6 +272,12 @@ def template_flux(
     return result
 
 
+def _hosts_in_visits(hosts: Table, visits: Sequence[Visit]) -> int:
+    """Return the number of (host, visit) pairs."""
+    places = hosts["host_ra"], hosts["host_dec"]
+    return sum(int(np.sum(inside_any(visit.regions, *places))) for visit in visits)
+
+
 def _by_id(hosts: Table) -> Table:
     return hosts[np.argsort(np.asarray(hosts["host_id"]), kind="stable")]
 
@@ -296,7 +297,8 @@ def _truth_rows(sites: Table, name: str, keys: tuple[object, ...]) -> dict[str, 
     rows: dict[str, Any] = {
         column: np.asarray(sites[column]) for column in TRANSIENT_TRUTH.names() if column in sites.colnames
     }
-    rows["injection_id"] = np.array([hash63(*keys, int(i)) for i in sites["index"]], np.int64)
+    index = np.asarray(sites["index"], np.int64)
+    rows["injection_id"] = hash63_array(int(index.max(initial=-1)) + 1, *keys)[index]
     rows |= {"model": np.full(count, name), "source_type": np.full(count, "Star")}
     return rows
 
@@ -319,9 +321,10 @@ def _epochs(
     tables = []
     for column, visit in enumerate(visits):
         there = shown[:, column]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mag = _ZERO_POINT - 2.5 * np.log10(flux[:, column])
-        values = _visit_rows(rows, visit) | {"mag": mag, "host_mag": host_mag[visit.band]}
+        values = _visit_rows(rows, visit) | {
+            "mag": ab_magnitude(flux[:, column]),
+            "host_mag": host_mag[visit.band],
+        }
         tables.append(TRANSIENT_EPOCH.build(only(_only_rows(values, there), TRANSIENT_EPOCH.names())))
     return stack_tables(tables, TRANSIENT_EPOCH)
 

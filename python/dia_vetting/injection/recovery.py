@@ -8,6 +8,7 @@ __all__ = [
     "completeness",
     "fifty_percent",
     "flux_bias",
+    "logistic_cost",
     "median_offset",
     "pull_std",
     "pull_width",
@@ -168,17 +169,30 @@ def _fit_curve(log_snr: F64, hit: Bool, start: F64) -> F64 | None:
     used = trials > 0
     middle = 0.5 * (edges[1:] + edges[:-1])[used]
     best = minimize(
-        _cost, start, args=(middle, hits[used], trials[used]), jac=True, method="L-BFGS-B", bounds=_FIT_BOUNDS
+        logistic_cost,
+        start,
+        args=(middle, hits[used], trials[used]),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=_FIT_BOUNDS,
     )
     return np.asarray(best.x, np.float64)
 
 
-def _cost(
-    parameters: F64, log_snr: F64, hits: NDArray[np.int64], trials: NDArray[np.int64]
-) -> tuple[float, F64]:
-    """Return the mean negative log-likelihood and its gradient."""
+def logistic_cost(parameters: F64, x: F64, hits: NDArray[Any], trials: NDArray[Any]) -> tuple[float, F64]:
+    """Return the mean negative log-likelihood of counts under a logistic curve, and its gradient.
+
+    Parameters
+    ----------
+    parameters : `numpy.ndarray`, (3,), float64
+        m, ln w and logit c of p = c / (1 + exp(-(x - m) / w)).
+    x : `numpy.ndarray`, (N,), float64
+        What p grows with.
+    hits, trials : `numpy.ndarray`, (N,)
+        Recovered and injected at each x.
+    """
     centre, log_width, ceiling = parameters
-    z = (log_snr - centre) / np.exp(log_width)
+    z = (x - centre) / np.exp(log_width)
     rise, top = expit(z), expit(ceiling)
     p = np.clip(top * rise, 1e-9, 1.0 - 1e-9)
     value = -(hits * np.log(p) + (trials - hits) * np.log1p(-p)).sum() / trials.sum()

@@ -23,8 +23,9 @@ from lsst.pipe.base import (
 )
 from numpy.typing import NDArray
 
+from ..magnitudes import ab_magnitude
 from .host_geometry import Ellipses
-from .hosts import HostCuts, MeasuredObjects, ab_magnitude, host_ellipses, select
+from .hosts import HostCuts, MeasuredObjects, host_ellipses, select
 from .object_table import ObjectTableNames, read_column, read_id, read_objects
 from .schemas import host_galaxy_schema
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-__all__ = ["ids_in_the_open", "image_depth"]
+__all__ = ["image_depth", "masked_ids", "with_depths"]
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from astropy.table import Table
+from lsst.daf.butler import DeferredDatasetHandle
 from lsst.images import VisitImage
 from numpy.typing import NDArray
 
 from ..images import local_psf, origin, pixel_to_sky, planes_from_image, sky_to_pixel
+from ..magnitudes import ab_magnitude
 from ..masks import MaskBit
 from ..planes import cutouts
 from .host_geometry import project
+from .transients import Visit
 
 _SNR = 5.0
-_ZERO_POINT = 31.4
 _ROUND_TRIP = 1.0
 """Arcsec by which a position may miss itself on the way to pixels and back."""
 
@@ -41,16 +44,30 @@ def image_depth(image: VisitImage, source: str = "image") -> float:
         mag.
     """
     planes = planes_from_image(image, source)
-    psf = local_psf(image, order=0, nodes=1, source=source)
+    ny, nx = planes.shape
+    area = local_psf(image, source=source).effective_area([0.5 * (nx - 1)], [0.5 * (ny - 1)])
     variance = float(np.nanmedian(planes.variance[planes.variance > 0]))
-    noise = np.sqrt(variance * float(psf.effective_area([0.0], [0.0])[0]))
-    return float(_ZERO_POINT - 2.5 * np.log10(_SNR * noise))
+    noise = np.sqrt(variance * float(area[0]))
+    return float(ab_magnitude(_SNR * noise))
 
 
-def ids_in_the_open(
+def with_depths(
+    visits: Sequence[Visit], images: Mapping[tuple[int, int], DeferredDatasetHandle]
+) -> list[Visit]:
+    """Return the visits with their depth, mag: the median over the detectors of `image_depth`."""
+    depths: dict[int, list[float]] = {}
+    for (visit, detector), handle in sorted(images.items()):
+        depths.setdefault(visit, []).append(image_depth(handle.get(), f"visit {visit}, detector {detector}"))
+    return [
+        dataclasses.replace(visit, depth=float(np.median(depths.get(visit.visit, [np.nan]))))
+        for visit in visits
+    ]
+
+
+def masked_ids(
     epochs: Table, image: VisitImage, planes: Sequence[str], visit: int, source: str = "image"
-) -> NDArray[np.int64]:
-    """Return the ids of transients whose place on an image is not masked.
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Tell which transients on an image lie on masked pixels.
 
     Parameters
     ----------
@@ -68,26 +85,24 @@ def ids_in_the_open(
     Returns
     -------
     ids : `numpy.ndarray`, (M,), int64
-        Of the rows on the image that have none of the planes in the 3 x 3 pixels around them.
+        Of the rows on the image.
+    masked : `numpy.ndarray`, (M,), bool
+        Whether one of the planes is set in the 3 x 3 pixels around them.
     """
     rows = epochs[np.asarray(epochs["visit"]) == visit]
     ra, dec = np.asarray(rows["ra"], float), np.asarray(rows["dec"], float)
     if not len(rows):
-        return np.empty(0, np.int64)
+        return np.empty(0, np.int64), np.empty(0, bool)
     x, y = sky_to_pixel(image, ra, dec, source)
     x0, y0 = origin(image)
     ny, nx = image.bbox.shape
     on_image = (x > x0 - 0.5) & (x < x0 + nx - 0.5) & (y > y0 - 0.5) & (y < y0 + ny - 0.5)
-    rows, x, y, ra, dec = rows[on_image], x[on_image], y[on_image], ra[on_image], dec[on_image]
-    if not len(rows):
-        return np.empty(0, np.int64)
-    there = np.hypot(*project(*pixel_to_sky(image, x, y, source), ra, dec)) < _ROUND_TRIP
+    # Far off the image the inverse of a distortion may point back into it.
+    on_image &= np.hypot(*project(*pixel_to_sky(image, x, y, source), ra, dec)) < _ROUND_TRIP
     bits = MaskBit(0)
     for name in planes:
         bits |= MaskBit[name]
-    first_x, first_y = (np.rint(values).astype(np.int64) - 1 for values in (x - x0, y - y0))
-    mask = planes_from_image(image, source).mask
-    core = cutouts(mask, first_x, first_y, 3, fill=0)
+    first_x, first_y = (np.rint(values[on_image]).astype(np.int64) - 1 for values in (x - x0, y - y0))
+    core = cutouts(planes_from_image(image, source).mask, first_x, first_y, 3, fill=0)
     masked = ((core & np.uint32(bits)) != 0).any(axis=(1, 2))
-    ids = np.asarray(rows["injection_id"], np.int64)
-    return np.asarray(ids[there & ~masked], np.int64)
+    return np.asarray(rows["injection_id"], np.int64)[on_image], np.asarray(masked)

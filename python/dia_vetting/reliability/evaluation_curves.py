@@ -9,9 +9,9 @@ import numpy as np
 from astropy.table import Table, vstack
 from numpy.typing import NDArray
 
+from ..magnitudes import AB_ZERO_POINT
 from .bootstrap import Estimate
 from .curves import FPR_GRID, RECALL_GRID, CurveSummary
-from .labels import AB_ZERO_POINT
 from .metrics import SNR_EDGES, Sample, binned_rates
 from .schemas import RELIABILITY_CURVE
 

@@ -10,11 +10,11 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from ..magnitudes import AB_ZERO_POINT
 from .matching import Pairs, find_pairs, flux_consistent, mutual_nearest, nearest
 from .schemas import DIA_SOURCE_LABEL, MISSED_INJECTION
 
 __all__ = [
-    "AB_ZERO_POINT",
     "Labels",
     "MatchCriteria",
     "Reason",
@@ -24,9 +24,6 @@ __all__ = [
     "label_table",
     "missed_injections",
 ]
-
-AB_ZERO_POINT = 31.4
-"""AB magnitude of 1 nJy."""
 
 _REASON_DTYPE = "U20"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DampedRandomWalks", "draw_damped_random_walk"]
+__all__ = ["DampedRandomWalks"]
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import BadInputError
+from ...magnitudes import ab_flux
 from ...seeding import generator
 from .base import wavelengths
 
 type F64 = NDArray[np.float64]
 
-_ZERO_POINT = 31.4
 _ANCHOR = 60_000.0
 """MJD at which all paths start, forwards and backwards in time."""
 _STEP = 1.0
@@ -44,12 +44,22 @@ class DampedRandomWalks:
         Damping time, day (observer's frame).
     keys : `tuple`
         What seeds the paths.
+
+    Raises
+    ------
+    BadInputError
+        If a damping time or standard deviation is not positive.
     """
 
     mean_mag: Mapping[str, F64]
     sigma: F64
     tau: F64
     keys: tuple[object, ...]
+
+    def __post_init__(self) -> None:
+        for name, values in (("tau", self.tau), ("sigma", self.sigma)):
+            if not (values > 0).all():
+                raise BadInputError("damped random walk", f"{name} > 0", f"{np.min(values)}")
 
     @property
     def parameters(self) -> Mapping[str, NDArray[Any]]:
@@ -71,7 +81,7 @@ class DampedRandomWalks:
         scale = (wavelengths(band) / _COLOUR_WAVELENGTH) ** _COLOUR_POWER
         mean = np.stack([self.mean_mag[name] for name in band], axis=1)
         mag = mean + scale * self.path(np.asarray(mjd, np.float64))
-        return np.asarray(10.0 ** (0.4 * (_ZERO_POINT - mag)), np.float64)
+        return ab_flux(mag)
 
     def path(self, mjd: F64) -> F64:
         """Return the change at 400 nm, mag, (N, V)."""
@@ -93,29 +103,3 @@ class DampedRandomWalks:
         for _ in range(int(np.ceil(reach)) + 1):
             points.append(decay * points[-1] + kick * rng.standard_normal(len(start)))
         return np.stack(points)
-
-
-def draw_damped_random_walk(
-    mean_mag: Mapping[str, F64], sigma: F64, tau: F64, keys: tuple[object, ...]
-) -> DampedRandomWalks:
-    """Return walks; they are drawn when they are sampled.
-
-    Parameters
-    ----------
-    mean_mag, sigma, tau, keys
-        As in `DampedRandomWalks`. A reversible process in its stationary state: it has no beginning.
-
-    Returns
-    -------
-    walks : `DampedRandomWalks`
-        N of them.
-
-    Raises
-    ------
-    BadInputError
-        If a damping time or standard deviation is not positive.
-    """
-    for name, values in (("tau", tau), ("sigma", sigma)):
-        if not (np.asarray(values) > 0).all():
-            raise BadInputError("damped random walk", f"{name} > 0", f"{np.min(values)}")
-    return DampedRandomWalks(dict(mean_mag), np.asarray(sigma, np.float64), np.asarray(tau, np.float64), keys)

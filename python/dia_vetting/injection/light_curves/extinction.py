@@ -12,17 +12,17 @@ type F64 = NDArray[np.float64]
 _OPTICAL_A = (1.0, 0.17699, -0.50447, -0.02427, 0.72085, 0.01979, -0.77530, 0.32999)
 _OPTICAL_B = (0.0, 1.41338, 2.28305, 1.07233, -5.38434, -0.62251, 5.30260, -2.09002)
 _RANGE = (0.3, 5.9)
+_R_V = 3.1
+"""A(V) / E(B - V)."""
 
 
-def extinction_curve(wavelength: ArrayLike, r_v: float = 3.1) -> F64:
+def extinction_curve(wavelength: ArrayLike) -> F64:
     """Return A(wavelength) / E(B - V) = R_V a(x) + b(x), their equations 1 to 4.
 
     Parameters
     ----------
     wavelength : array_like
         Rest-frame wavelength, nm; beyond the range of the law the value at its end is used.
-    r_v : `float`, optional
-        A(V) / E(B - V).
 
     Returns
     -------
@@ -36,4 +36,4 @@ def extinction_curve(wavelength: ArrayLike, r_v: float = 3.1) -> F64:
     ultraviolet_b = -3.090 + 1.825 * x + 1.206 / ((x - 4.62) ** 2 + 0.263)
     a = np.where(x < 1.1, 0.574 * infrared, np.where(x < 3.3, optical(x - 1.82, _OPTICAL_A), ultraviolet_a))
     b = np.where(x < 1.1, -0.527 * infrared, np.where(x < 3.3, optical(x - 1.82, _OPTICAL_B), ultraviolet_b))
-    return np.asarray(r_v * a + b, np.float64)
+    return np.asarray(_R_V * a + b, np.float64)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
 from ...errors import BadInputError
+from ...magnitudes import ab_flux, ab_magnitude
 from ..brightness import distance_modulus
 from .base import wavelengths
 from .extinction import extinction_curve
@@ -31,7 +32,6 @@ from .supernova_classes import CLASSES, IA, RATES, Knots
 
 type F64 = NDArray[np.float64]
 
-_ZERO_POINT = 31.4
 _H_C_OVER_K = 1.438777e7  # nm K
 _BLANKETED = ("Ia", "Ib", "Ic", "IIb")
 _BLANKETING = 380.0
@@ -103,7 +103,7 @@ class Supernovae:
         reddened = self.reddening[rows, None] * _reddening(name, rest)
         distance = distance_modulus(z) - 2.5 * np.log10(1.0 + z)
         mag = self.magnitude[rows, None] + distance + faded + reddened
-        return _rise(phase, model.rise) * 10.0 ** (0.4 * (_ZERO_POINT - mag))
+        return _rise(phase, model.rise) * ab_flux(mag)
 
 
 def _rise(phase: F64, rise: float) -> F64:
@@ -144,7 +144,7 @@ def draw_supernovae(
     first_mjd: float,
     last_mjd: float,
     rng: np.random.Generator,
-    kinds: Mapping[str, float] | None = None,
+    kinds: Mapping[str, float] = RATES,
     peak_mag: F64 | None = None,
 ) -> Supernovae:
     """Draw supernovae.
@@ -174,14 +174,13 @@ def draw_supernovae(
     BadInputError
         If a class is not known, or no class has a positive share.
     """
-    shares = dict(RATES if kinds is None else kinds)
-    for name, share in shares.items():
+    for name, share in kinds.items():
         if name not in CLASSES or not share >= 0:
             raise BadInputError("supernova kinds", f"shares of {', '.join(CLASSES)}", f"{name!r}: {share}")
-    if not sum(shares.values()) > 0:
-        raise BadInputError("supernova kinds", "a positive share", f"{shares}")
-    edges = np.cumsum(list(shares.values())) / sum(shares.values())
-    kind = np.array(list(shares))[
+    if not sum(kinds.values()) > 0:
+        raise BadInputError("supernova kinds", "a positive share", f"{kinds}")
+    edges = np.cumsum(list(kinds.values())) / sum(kinds.values())
+    kind = np.array(list(kinds))[
         np.minimum(np.searchsorted(edges, rng.random(count), "right"), len(edges) - 1)
     ]
     peak_mjd = rng.uniform(first_mjd, last_mjd, count)
@@ -211,15 +210,9 @@ def draw_supernovae(
 
 def _rescaled(drawn: Supernovae, peak_mag: F64) -> Supernovae:
     """Shift the absolute magnitudes so that those at maximum in r are the ones given."""
-    found = np.array(
-        [
-            drawn._flux(drawn.peak_mjd[i : i + 1], np.array([_PEAK_WAVELENGTH]))[i, 0]
-            for i in range(len(peak_mag))
-        ]
-    )
-    with np.errstate(divide="ignore"):
-        shift = peak_mag - (_ZERO_POINT - 2.5 * np.log10(found))
-    return dataclasses.replace(drawn, magnitude=drawn.magnitude + shift)
+    at_peak = dataclasses.replace(drawn, peak_mjd=np.zeros(len(peak_mag)))
+    found = ab_magnitude(at_peak._flux(np.zeros(1), np.array([_PEAK_WAVELENGTH]))[:, 0])
+    return dataclasses.replace(drawn, magnitude=drawn.magnitude + peak_mag - found)
 
 
 def _split_normal(rng: np.random.Generator, count: int, mode: float, below: float, above: float) -> F64:

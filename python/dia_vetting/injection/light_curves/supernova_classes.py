@@ -49,17 +49,14 @@ IA = {
     "scatter": (0.10,),
 }
 
-# Peak magnitudes of core collapse: Richardson et al. (2014, AJ 147, 118), table 1 (bias-corrected). Ia: of
-# SALT2 at x1 = c = 0.
+# Peak magnitudes of core collapse: Richardson et al. (2014, AJ 147, 118), table 1 (bias-corrected); that of
+# II-P was compared with the abstract, the others were not. Ia: of SALT2 at x1 = c = 0.
 # Rise of Ia: Firth et al. (2015, MNRAS 446, 3895), 18.98 days for a fireball. Decline of Ia: 1.09 mag in 15
-# days at
-# x1 = 0 (Guy et al. 2007, A&A 466, 11, section 5.4); the rest of its table, and all rises and temperatures of
-# core collapse, are
-# chosen here. II-P in V: 84 days from explosion to the end of the plateau, -1.27 mag / 100 days on it and
-# 1.47 on the tail
-# (Anderson et al. 2014, ApJ 786, 67, means of OPTd, s2, s3). Ib, Ic, IIb in R: about 0.7 mag in 15 days,
-# within the range of
-# Drout et al. (2011, ApJ 741, 97). II-L and IIn: chosen here.
+# days at x1 = 0 (Guy et al. 2007, A&A 466, 11, section 5.4); the rest of its table, and all rises and
+# temperatures of core collapse, are chosen here.
+# II-P in V: 84 days from explosion to the end of the plateau, -1.27 mag / 100 days on it and 1.47 on the
+# tail (Anderson et al. 2014, ApJ 786, 67, means of OPTd, s2, s3). Ib, Ic, IIb in R: about 0.7 mag in 15
+# days, within the range of Drout et al. (2011, ApJ 741, 97). II-L and IIn: chosen here.
 _STRIPPED: Knots = ((0, 0), (5, 0.10), (10, 0.36), (15, 0.70), (25, 1.35), (40, 1.95), (60, 2.35), (100, 3.1))
 _STRIPPED_HEAT: Knots = ((-15, 10500), (0, 8000), (15, 5500), (30, 5000), (60, 5000))
 CLASSES = {
@@ -96,8 +93,7 @@ CLASSES = {
 
 RATES = {
     # Ia are 24 % of all in a volume (Li et al. 2011, MNRAS 412, 1441); the others' shares of core collapse
-    # are from Smith et
-    # al. (2011, MNRAS 412, 1522), their peculiar Ibc (4 %) left out.
+    # are from Smith et al. (2011, MNRAS 412, 1522), their peculiar Ibc (4 %) left out.
     "Ia": 0.24,
     "II-P": 0.76 * 0.482,
     "Ic": 0.76 * 0.149,
