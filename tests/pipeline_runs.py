@@ -62,12 +62,13 @@ def run_arguments(
     inputs: str = INPUT,
     where: str = "instrument = 'SimLSST'",
     settings: Iterable[str] = SETTINGS,
+    pipeline: Path = PIPELINE,
 ) -> list[str]:
     """Return the arguments of ``pipetask`` for a run of the embedded pipeline, or of subsets of it."""
     configured = [word for setting in settings for word in ("-c", setting)]
-    pipeline = f"{PIPELINE}#{subset}" if subset else str(PIPELINE)
+    what = f"{pipeline}#{subset}" if subset else str(pipeline)
     return [
-        *("--long-log", "run", "-b", str(repo), "-i", inputs, "-o", output, "-p", pipeline, "-d", where),
+        *("--long-log", "run", "-b", str(repo), "-i", inputs, "-o", output, "-p", what, "-d", where),
         *("--register-dataset-types", *configured, *options),
     ]
 

@@ -12,9 +12,17 @@ SURVEY = {"visit_image", "template_visit_image", "tract_geometry"}
 
 OVERALL_INPUTS = {
     "Embedded/vetting.yaml": SURVEY | TRUTH,
+    "Embedded/supernovae.yaml": SURVEY,
     "Embedded/decam.yaml": SURVEY | {"reliability_model"},
     "_ingredients/injection.yaml": {"object", "visit_image"},
     "_ingredients/embedded.yaml": SURVEY | {"transient_epoch", "transient_template_epoch"},
+    "_ingredients/light_curves.yaml": {
+        "transient_truth",
+        "injected_visit_image_catalog",
+        "dia_source_label",
+        "dia_source",
+        "dia_object_forced_source",
+    },
     "_ingredients/vetting.yaml": {
         "difference_image",
         "injected_visit_image",

@@ -1,12 +1,12 @@
-"""Physical populations by stock pipetask: from a configuration to pixels, template light included."""
+"""Physical populations by stock pipetask: from a configuration to light curves, template light included."""
 
 import json
 
 import numpy as np
 import pytest
-from pipeline_runs import MAIN, command, copy_repo, main_run, open_butler, run_arguments
+from pipeline_runs import MAIN, PIPELINE, command, copy_repo, main_run, open_butler, run_arguments
 
-TASKS = "selectHosts,makeTransients,injectTransients,injectTemplates,combineInjections"
+TASKS = "injection-catalogs,injection-pixels,differencing,association,labelDiaSources,light-curves-evaluate"
 SETTINGS = (
     "selectHosts:bands=['r']",
     "makeTransients:populations=['supernova','agn','moving','static']",
@@ -30,7 +30,14 @@ def run(tmp_path_factory):
     log = command(
         "pipetask",
         *run_arguments(
-            repo, "u/test/populations", subset=TASKS, inputs=f"{MAIN},SimLSST/defaults", settings=SETTINGS
+            repo,
+            "u/test/populations",
+            # Templates come from an earlier run: as a constraint they would hide the template exposures.
+            *("--dataset-query-constraint", "off"),
+            subset=TASKS,
+            inputs=f"{MAIN},SimLSST/defaults",
+            settings=SETTINGS,
+            pipeline=PIPELINE.with_name("supernovae.yaml"),
         ),
     )
     return open_butler(repo, "u/test/populations"), log
@@ -85,3 +92,25 @@ def test_depths_make_the_snr_that_was_asked_for(run):
     assert 20.5 < mag.min()
     assert mag.max() < 25.5
     assert np.ptp(mag) < 2.5 + 1.0  # 2.5 mag for a factor of ten, and what the visits differ in depth
+
+
+def test_light_curves_are_followed_to_forced_photometry(run):
+    butler, _ = run
+    truth = tables(butler)[0]
+    objects, points, fits = (
+        butler.get(f"injection_{name}") for name in ("object", "light_curve", "light_curve_fit")
+    )
+    # Those that stand still and have light in several of the three visits; static ones have one.
+    assert set(objects["model"]) == {"supernova", "agn"}
+    assert set(objects["injection_id"]) <= set(truth["injection_id"])
+    assert (objects["n_visits"] > 1).all()
+    found = objects[objects["diaObjectId"] > 0]
+    assert len(found) > 0.3 * len(objects)
+    assert set(points["injection_id"]) == set(fits["injection_id"]) == set(found["injection_id"])
+    bright = fits[(fits["band"] == "all") & (fits["snr"] > 30)]
+    assert len(bright) > 3
+    assert np.median(bright["amplitude"]) == pytest.approx(1.0, abs=0.05)
+    metrics = butler.get("injection_light_curve_metrics")
+    assert metrics["supernova"]["n"] + metrics["agn"]["n"] == len(objects)
+    for plot in ("light_curve", "light_curve_fit"):
+        assert butler.getURI(f"injection_{plot}_plot").exists()

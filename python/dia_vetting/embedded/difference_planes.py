@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["combine_masks", "fit_background", "measure_scale"]
+__all__ = ["combine_masks", "excess_variance", "fit_background"]
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,8 @@ from scipy import ndimage
 
 from ..masks import MaskBit
 from ..planes import Planes, blank_sky, robust_sigma
-from ..psf import chebyshev_grid, chebyshev_terms, n_chebyshev_terms
+from ..psf import PolynomialPsf, chebyshev_grid, chebyshev_terms, n_chebyshev_terms
+from .photometry import forced_psf_flux
 
 type F32 = NDArray[np.float32]
 type U32 = NDArray[np.uint32]
@@ -117,12 +118,14 @@ def fit_background(image: F32, variance: F32, bad: NDArray[np.bool_], order: int
     return chebyshev_grid(solution, order, box, (ny, nx))
 
 
-def measure_scale(image: F32, variance: F32, bad: NDArray[np.bool_]) -> float:
-    """Return the factor that makes the variance plane no smaller than the scatter of source-free pixels.
+def excess_variance(
+    image: F32, variance: F32, bad: NDArray[np.bool_], psf: PolynomialPsf, count: int = 4000
+) -> float:
+    """Return the variance that the plane lacks for PSF fluxes of blank sky, nJy^2 per pixel.
 
-    It is never below 1: interpolation takes noise out of the pixels of a template and leaves it on the scale
-    of the PSF, where it counts, and the variance is there for PSF fluxes. With one template exposure of the
-    depth of the science image, pixels scatter by 0.65 of the variance, PSF fluxes by 1.0.
+    PSF fluxes are measured where nothing is seen. Their scatter in units of their errors, squared and less
+    one, times the median variance is what noise that pixels share adds; a plane has variances only. It is
+    never below 0. It belongs to the sky: a multiple of the plane would raise the photon noise of sources too.
 
     Parameters
     ----------
@@ -130,15 +133,25 @@ def measure_scale(image: F32, variance: F32, bad: NDArray[np.bool_]) -> float:
         float32 [ny, nx].
     bad
         Pixels to leave out, bool [ny, nx].
+    psf
+        PSF of the image.
+    count
+        Positions at most; the scatter is known to about 1 / sqrt(count).
 
     Returns
     -------
-    scale
-        Factor on the variance; 1 if fewer than 100 pixels are free.
+    excess
+        0 if fewer than 100 positions are free.
     """
-    mask = np.where(bad, np.uint32(MaskBit.BAD), np.uint32(0)).astype(np.uint32)
-    good = blank_sky(Planes(image, variance, mask), threshold=5.0)
-    if good.sum() < 100:
-        return 1.0
-    pull = image[good] / np.sqrt(variance[good])
-    return max(float(robust_sigma(pull) ** 2), 1.0)
+    mask = np.where(bad, np.uint32(MaskBit.NO_DATA), np.uint32(0)).astype(np.uint32)
+    planes = Planes(image, variance, mask)
+    centre = 0.5 * (image.shape[1] - 1), 0.5 * (image.shape[0] - 1)
+    good = blank_sky(planes, threshold=5.0, grow=round(2 * float(psf.fwhm(*centre)[0])))
+    step = max(1, int(np.sqrt(good.sum() / count)))
+    y, x = np.nonzero(good[step // 2 :: step, step // 2 :: step])
+    if len(x) < 100:
+        return 0.0
+    forced = forced_psf_flux(planes, psf, x * step + step // 2, y * step + step // 2)
+    pull = forced.flux / forced.err
+    scale = robust_sigma(pull[np.isfinite(pull)]) ** 2
+    return max(scale - 1.0, 0.0) * float(np.median(variance[good]))

@@ -29,7 +29,7 @@ from ..masks import MaskBit
 from ..planes import Planes
 from ..psf import Box, PolynomialPsf, n_chebyshev_terms
 from .decorrelation import psf_noise_gain, whitening_kernels
-from .difference_planes import combine_masks, fit_background, measure_scale
+from .difference_planes import combine_masks, excess_variance, fit_background
 from .kernel_candidates import Candidates, select_candidates
 from .kernel_fit import KernelSolution, Stamps, cut_stamps, psf_stamps, solve_kernel
 from .spatial import FourierImage, SpatialKernel, core_radius
@@ -290,14 +290,15 @@ def _assemble(
     avoid = bad | ndimage.binary_dilation(empty, iterations=margin) if empty.any() else bad
     background = fit_background(image, variance, avoid, config.background_order)
     image -= background
-    scale = measure_scale(image, variance, avoid) if config.scale_variance else 1.0
-    variance *= np.float32(scale)
+    psf = science_psf.convolved_with(kernels.x, kernels.y, kernels.at_science, config.psf_size)
+    excess = excess_variance(image, variance, avoid, psf) if config.scale_variance else 0.0
+    variance += np.float32(excess)
     image[empty] = np.nan
     variance[empty] = np.nan
     used = candidates.where(solution.used)
     return Subtraction(
         difference=Planes(image, variance, mask),
-        psf=science_psf.convolved_with(kernels.x, kernels.y, kernels.at_science, config.psf_size),
+        psf=psf,
         convolved=convolved,
         kernel_x=kernels.x,
         kernel_y=kernels.y,
@@ -309,7 +310,7 @@ def _assemble(
             "n_candidates": len(candidates),
             "n_used": int(solution.used.sum()),
             "kernel_sum": kernels.kappa,
-            "variance_scale": float(scale),
+            "excess_variance": excess,
             "chi2_median": float(np.median(solution.chi2[solution.used])),
             "edge_width": edge,
             "psf_snr": psf_snr,

@@ -83,7 +83,7 @@ class SubtractionConfig:
     psf_size
         Odd side of the stamps of the difference's PSF.
     scale_variance
-        Raise the variance to the scatter of source-free pixels.
+        Raise the variance until PSF fluxes of blank sky scatter by their errors.
     psf_snr
         Weights of the PSF models in the kernel solution, ascending: the signal-to-noise ratio of one star
         at each node. The largest with which the candidates agree is taken.

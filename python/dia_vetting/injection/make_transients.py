@@ -8,6 +8,7 @@ __all__ = [
     "MakeTransientsTask",
 ]
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -74,15 +75,14 @@ class MakeTransientsConnections(
         multiple=True,
         deferLoad=True,
     )
-    # Prerequisites: they are other visits than those that are injected into, so no row of the common query
-    # has both.
-    templateExposures = cT.PrerequisiteInput(
+    templateExposures = cT.Input(
         doc="Exposures that the templates are made of; only their data IDs are used.",
         name="{templateExposureType}",
         storageClass="VisitImage",
         dimensions=("instrument", "visit", "detector"),
         multiple=True,
         deferLoad=True,
+        deferGraphConstraint=True,
     )
     avoid = cT.PrerequisiteInput(
         doc="Known variables, Solar System objects, anything to keep away from: columns ra and dec.",
@@ -123,7 +123,10 @@ class MakeTransientsConnections(
 
     def __init__(self, *, config: Any = None) -> None:
         super().__init__(config=config)
-        if not config.doTemplateExposures:
+        if config.doTemplateExposures:
+            # A visit is either a template or a science exposure: no row of a common query would have both.
+            self.visitImages = dataclasses.replace(self.visitImages, deferGraphConstraint=True)
+        else:
             del self.templateExposures
         if not config.doAvoid:
             del self.avoid

@@ -9,6 +9,9 @@ __all__ = [
     "INJECTED_CATALOG",
     "INJECTED_DIFFERENCE_CATALOG",
     "INJECTION_CURVE",
+    "INJECTION_LIGHT_CURVE",
+    "INJECTION_LIGHT_CURVE_FIT",
+    "INJECTION_OBJECT",
     "INJECTION_OUTCOME",
     "TRANSIENT_EPOCH",
     "TRANSIENT_TEMPLATE_EPOCH",
@@ -156,5 +159,53 @@ INJECTION_CURVE = TableSchema(
         Column("pull_std_low", "f8", "Lower end of its 95 % bootstrap interval"),
         Column("pull_std_high", "f8", "Upper end of its 95 % bootstrap interval"),
         Column("offset_median", "f8", "Median distance to the injected position; NaN if none", "arcsec"),
+    ),
+)
+
+INJECTION_LIGHT_CURVE = TableSchema(
+    "injection_light_curve",
+    (
+        Column("injection_id", "i8", "Id of the transient"),
+        Column("diaObjectId", "i8", "Its DIA object"),
+        Column("visit", "i8", "Visit of the difference image"),
+        Column("detector", "i8", "Detector of the difference image"),
+        Column("band", "U", "Band of the visit"),
+        Column("midpointMjdTai", "f8", "Middle of the exposure, TAI", "d"),
+        Column("flux", "f8", "What was injected: light in the visit minus light in the template", "nJy"),
+        Column("psfDiffFlux", "f8", "Forced PSF flux at the object", "nJy"),
+        Column("psfDiffFluxErr", "f8", "Uncertainty of psfDiffFlux", "nJy"),
+        Column("detected", "bool", "A DIA source of this image was labelled as this transient"),
+        Column("used", "bool", "Measured, on usable pixels"),
+    ),
+)
+
+INJECTION_LIGHT_CURVE_FIT = TableSchema(
+    "injection_light_curve_fit",
+    (
+        Column("injection_id", "i8", "Id of the transient"),
+        Column("band", "U", "Band of the points, or all"),
+        Column("n_points", "i8", "Used points"),
+        Column("n_detections", "i8", "Of these, with a DIA source"),
+        Column("peak_flux", "f8", "Largest injected flux at a point, absolute", "nJy"),
+        Column("snr", "f8", "Signal-to-noise ratio of the whole light curve, sqrt(sum flux^2 / err^2)"),
+        Column("amplitude", "f8", "Measured over injected light curve, least squares; NaN without light"),
+        Column("amplitude_err", "f8", "Uncertainty of amplitude"),
+        Column("chi2", "f8", "Of the measured about the injected fluxes; as many degrees as points"),
+        Column("chi2_shape", "f8", "The same with the amplitude free; one degree fewer"),
+    ),
+)
+
+INJECTION_OBJECT = TableSchema(
+    "injection_object",
+    (
+        Column("injection_id", "i8", "Id of the transient"),
+        Column("host_id", "i8", "objectId of the host; 0 for host-less"),
+        Column("ra", "f8", "ICRS right ascension that was injected", "deg"),
+        Column("dec", "f8", "ICRS declination that was injected", "deg"),
+        Column("model", "U", "Name of the population model that drew it"),
+        Column("n_visits", "i8", "Visits that got some of its light, or whose template did"),
+        Column("n_detections", "i8", "DIA sources labelled as it"),
+        Column("n_objects", "i8", "DIA objects that these are in"),
+        Column("diaObjectId", "i8", "That with most of them; 0 if it was never detected"),
     ),
 )
