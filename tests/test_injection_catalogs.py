@@ -56,7 +56,7 @@ def test_rows_that_cannot_be_written_are_counted():
     table = epochs(20)
     table["ra"][:3], table["mag"][2:6], table["trail_length"][5:8] = np.nan, np.nan, 2.0
     shards = injection_catalogs([table])
-    assert shards.left_out == {"no_position": 3, "no_magnitude": 3, "trail": 2}
+    assert shards.left_out == {"no_position": 3, "no_magnitude": 3, "trail": 2, "repeated": 0}
     assert sum(map(len, shards.tables.values())) == 12
     assert injection_catalogs([TRANSIENT_EPOCH.empty()]).tables == {}
 

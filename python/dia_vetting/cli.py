@@ -122,8 +122,13 @@ def summary_command(repo: str, collection: str, instrument: str, plots: Path | N
 @click.option("--instrument", required=True, help="Instrument.")
 @click.option("--epoch-type", default="transient_epoch", show_default=True, help="Dataset type to read.")
 @click.option("--dataset-type", default="injection_catalog", show_default=True, help="Dataset type to write.")
+@click.option(
+    "--ap-fakes",
+    is_flag=True,
+    help="Write VisitDetectorFakeSourceCat, too: visits and templates, by visit and detector, for ap_pipe.",
+)
 def export_injection_catalog_command(
-    repo: str, collection: str, run: str, instrument: str, epoch_type: str, dataset_type: str
+    repo: str, collection: str, run: str, instrument: str, epoch_type: str, dataset_type: str, ap_fakes: bool
 ) -> None:
     """Write the transients in COLLECTION of REPO for lsst.source.injection into the RUN collection.
 
@@ -132,12 +137,13 @@ def export_injection_catalog_command(
     from .injection.export_catalogs import export_injection_catalogs
     from .injection.injection_catalogs import SELECTION
 
-    shards = export_injection_catalogs(repo, collection, run, instrument, epoch_type, dataset_type)
-    rows = sum(len(table) for table in shards.tables.values())
-    click.echo(f"{rows} rows in {len(shards.tables)} datasets {dataset_type} in {run}.")
-    for reason, count in shards.left_out.items():
-        if count:
-            click.echo(f"{count} rows left out: {reason}", err=True)
+    written = export_injection_catalogs(repo, collection, run, instrument, epoch_type, dataset_type, ap_fakes)
+    for name, shards in written.items():
+        rows = sum(len(table) for table in shards.tables.values())
+        click.echo(f"{rows} rows in {len(shards.tables)} datasets {name} in {run}.")
+        for reason, count in shards.left_out.items():
+            if count:
+                click.echo(f"{count} rows left out of {name}: {reason}", err=True)
     click.echo(f"-c {SELECTION}")
 
 
