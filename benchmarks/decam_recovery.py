@@ -1,6 +1,6 @@
 """Injections on real DECam exposures: what is recovered, how well it is measured, and real cosmic rays.
 
-    python benchmarks/decam_recovery.py FOLDER MODEL.parquet --out DIR [--seeds 8]
+    python benchmarks/decam_recovery.py FOLDER MODEL.parquet --out DIR [--seeds 8] [--template-visit VISIT]
 
 FOLDER holds Community Pipeline files (see doc/decam.md), MODEL.parquet a model that
 `dia-vetting export-model` wrote; the field is too small to train on. Exposures and model go to DIR/repo; then
@@ -78,10 +78,10 @@ class Campaign:
     sources: Table
 
 
-def prepare(folder: Path, model: Path, out: Path) -> Path:
+def prepare(folder: Path, model: Path, out: Path, template_visits: list[int]) -> Path:
     """Fill DIR/repo with exposures, their copies without cosmic-ray masks, and the model."""
     repo = out / "repo"
-    summary = ingest_decam(folder, repo)
+    summary = ingest_decam(folder, repo, template_visits=template_visits)
     print(f"{len(summary.calibration)} images, {len(summary.errors)} files or exposures left out.")
     with Butler.from_config(str(repo), writeable=True) as butler:
         if "DECam/model" not in butler.collections.query("*"):
@@ -366,9 +366,12 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="Parquet file of `dia-vetting export-model`.")
     parser.add_argument("--out", type=Path, required=True, help="Folder for the repository and the picture.")
     parser.add_argument("--seeds", type=int, default=8, help="Injection campaigns.")
+    parser.add_argument(
+        "--template-visit", type=int, action="append", default=[], help="See dia-vetting ingest-decam."
+    )
     parser.add_argument("--jobs", type=int, default=1, help="Processes of pipetask.")
     options = parser.parse_args()
-    repo = prepare(options.folder, options.model, options.out)
+    repo = prepare(options.folder, options.model, options.out, options.template_visit)
     seeds = range(1, options.seeds + 1)
     for seed in seeds:
         run_pipeline(repo, f"u/decam/seed{seed}", INPUTS, seed, options.jobs)

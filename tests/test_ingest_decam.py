@@ -17,6 +17,7 @@ from dia_vetting.embedded.decam import DecamFileError, find_triples, mask_from_q
 from dia_vetting.embedded.decam_calibration import NoZeroPointError
 from dia_vetting.embedded.ingest_decam import EXPOSURE_CALIBRATION, IngestSummary, ingest_decam
 from dia_vetting.embedded.tract_geometry import TractGeometry
+from dia_vetting.errors import BadInputError
 from dia_vetting.masks import MaskBit
 from lsst.daf.butler import Butler
 
@@ -169,6 +170,21 @@ def test_roles_stay_when_exposures_are_added(tmp_path: Path) -> None:
     second = ingest_decam(folder, tmp_path / "repo")
     assert {int(row["visit"]): row["role"] for row in second.calibration} == {**roles, 3: "science"}
     assert second.made == 1
+
+
+def test_templates_can_be_named(tmp_path: Path) -> None:
+    folder = tmp_path / "exposures"
+    folder.mkdir()
+    write_exposure(folder, 1)
+    write_exposure(folder, 2, transparency=0.5, MAGZERO=29.2474)
+    named = ingest_decam(folder, tmp_path / "repo", template_visits=[2])
+    assert {int(row["visit"]): row["role"] for row in named.calibration} == {1: "science", 2: "template"}
+    with pytest.raises(
+        BadInputError, match=r"usable exposure of visit 1, not science, found science already"
+    ):
+        ingest_decam(folder, tmp_path / "repo", template_visits=[1])
+    with pytest.raises(BadInputError, match=r"visit 9, not science, found usable visits \[1, 2\]"):
+        ingest_decam(folder, tmp_path / "other", template_visits=[9])
 
 
 def damage(folder: Path, how: str) -> str:

@@ -46,7 +46,8 @@ def forced(rows):
             "ra": zero,
             "dec": zero,
             "psfDiffFlux": flux,
-            "psfDiffFluxErr": error,
+            "psfDiffFluxErr": 0.8 * np.asarray(error),
+            "staticFluxErr": 0.6 * np.asarray(error),
             "pixelFlags_bad": bad,
         }
     )
@@ -100,6 +101,16 @@ def test_points_are_those_of_the_objects_with_the_light_that_was_really_injected
     assert points["used"].tolist() == [False, True, True, True, True]
 
 
+def test_a_table_without_static_errors_has_none():
+    association, points = points_of_two()
+    table = forced([(7, 1, "r", 110.0, 10.0, False)])
+    table.remove_column("staticFluxErr")
+    catalog, known = injected([(11, 1, 0, 100.0, 0)]), labels([(1, 11, "injected", 1, 0)])
+    bare = light_curve_points(association, catalog, known, table)
+    assert bare["staticFluxErr"].tolist() == [0.0]
+    assert points["staticFluxErr"][-1] == pytest.approx(2.4)
+
+
 def test_fits_are_those_of_least_squares():
     fits = fit_light_curves(points_of_two()[1])
     row = {(r["injection_id"], r["band"]): r for r in fits}
@@ -112,6 +123,7 @@ def test_fits_are_those_of_least_squares():
     assert r["amplitude_err"] == pytest.approx(1.0 / np.sqrt(125.0))
     assert r["chi2"] == pytest.approx(2.0)
     assert r["chi2_shape"] == pytest.approx(residual)
+    assert r["chi2_noise"] == pytest.approx(2.0 / 0.64)
     g = row[11, "g"]  # no light at all: a chi2, but no amplitude
     assert g["chi2"] == pytest.approx(1.0)
     assert np.isnan([g["amplitude"], g["amplitude_err"], g["chi2_shape"]]).all()
@@ -139,6 +151,7 @@ def survey(seed=3, n=400, visits=30, stretch=1.0):
             "flux": flux,
             "psfDiffFlux": measured,
             "psfDiffFluxErr": error,
+            "staticFluxErr": np.zeros(n * visits),
             "detected": measured > 5 * error,
             "used": np.ones(n * visits, bool),
         }

@@ -79,8 +79,18 @@ def make_survey_command(
     type=click.IntRange(0),
     help="Visits per band that become templates: the least noisy of those that cover the field.",
 )
+@click.option(
+    "--template-visit",
+    "template_visits",
+    multiple=True,
+    type=int,
+    help="A visit that becomes a template whatever its noise; can be repeated. --templates then counts in "
+    "other bands only.",
+)
 @click.pass_context
-def ingest_decam_command(context: click.Context, folder: Path, repo: Path, templates: int) -> None:
+def ingest_decam_command(
+    context: click.Context, folder: Path, repo: Path, templates: int, template_visits: tuple[int, ...]
+) -> None:
     """Read the DECam exposures in FOLDER into the butler repository REPO, which is made if it is absent.
 
     FOLDER holds image, data-quality and weight files of the NOIRLab Community Pipeline (ooi, ood, oow; .fits,
@@ -88,7 +98,7 @@ def ingest_decam_command(context: click.Context, folder: Path, repo: Path, templ
     """
     from .embedded.ingest_decam import ingest_decam
 
-    summary = ingest_decam(folder, repo, templates)
+    summary = ingest_decam(folder, repo, templates, template_visits)
     summary.calibration.pprint(max_lines=-1, max_width=-1)
     total = len(summary.calibration)
     click.echo(f"{total} images in {repo}, collection {summary.chain} ({summary.made} made now).")

@@ -192,6 +192,14 @@ def _join_dipoles(peaks: Peaks, reach: float, ratio: float) -> Peaks:
     return Peaks(x, y, flux, significance, is_pair).where(keep)
 
 
+def filter_difference(
+    difference: Planes, psf: PolynomialPsf, static: StaticSky | None, config: DetectionConfig
+) -> tuple[Filtered, StaticErrors]:
+    """Filter a difference image by its PSF, with the errors of the static sky; see `.match_filter`."""
+    image, x, y = (None, None, None) if static is None else (static.image, static.x, static.y)
+    return match_filter(difference, psf, config.filter_size, image, x, y, config.default_errors)
+
+
 def detect_peaks(
     difference: Planes,
     psf: PolynomialPsf,
@@ -219,10 +227,7 @@ def detect_peaks(
         The errors of the static sky that entered.
     """
     config = config or DetectionConfig()
-    image, at_x, at_y = (None, None, None) if static is None else (static.image, static.x, static.y)
-    filtered, errors = match_filter(
-        difference, psf, config.filter_size, image, at_x, at_y, config.default_errors
-    )
+    filtered, errors = filter_difference(difference, psf, static, config)
     significance = filtered.significance
     significance[difference.has(MaskBit.NO_DATA | MaskBit.NO_DATA_TEMPLATE)] = 0.0
     fwhm = float(np.median(psf.fwhm((psf.box[0] + psf.box[1]) / 2, (psf.box[2] + psf.box[3]) / 2)))

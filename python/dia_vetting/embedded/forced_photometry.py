@@ -1,14 +1,23 @@
 """The task that measures DIA objects on every difference image, detected there or not."""
 
-__all__ = ["ForcedPhotometryConfig", "ForcedPhotometryConnections", "ForcedPhotometryTask"]
+from __future__ import annotations
 
-from collections.abc import Iterable
+__all__ = [
+    "DifferenceInputs",
+    "ForcedPhotometryConfig",
+    "ForcedPhotometryConnections",
+    "ForcedPhotometryTask",
+]
+
+import dataclasses
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import lsst.pipe.base.connectionTypes as cT
 import numpy as np
 from astropy.table import Table
-from lsst.images import DifferenceImage
+from lsst.daf.butler import DeferredDatasetHandle
+from lsst.images import DifferenceImage, Image
 from lsst.pipe.base import (
     PipelineTask,
     PipelineTaskConfig,
@@ -21,7 +30,30 @@ from ..images import local_psf, mid_time, origin, planes_from_image, sky_to_pixe
 from ..masks import UNUSABLE_BITS
 from ..planes import Planes
 from ..tables import stack_tables
-from .source_schemas import DIA_OBJECT, DIA_OBJECT_FORCED_SOURCE
+from .source_schemas import DIA_OBJECT, DIA_OBJECT_FORCED_SOURCE, DIFFERENCE_KERNEL_SOURCES
+
+
+@dataclasses.dataclass(frozen=True)
+class DifferenceInputs:
+    """A difference image and what was subtracted.
+
+    Parameters
+    ----------
+    visit, detector : `int`
+        Of the image.
+    image : `lsst.images.DifferenceImage`
+        Difference image.
+    matched_template : `lsst.images.Image`
+        The template as it was subtracted, nJy.
+    kernel_sources : `astropy.table.Table`
+        Positions of constant sources, pixels of the array.
+    """
+
+    visit: int
+    detector: int
+    image: DifferenceImage
+    matched_template: Image
+    kernel_sources: Table
 
 
 class ForcedPhotometryConnections(PipelineTaskConnections, dimensions=("skymap", "tract")):
@@ -37,6 +69,22 @@ class ForcedPhotometryConnections(PipelineTaskConnections, dimensions=("skymap",
         doc="Difference images.",
         name="difference_image",
         storageClass="DifferenceImage",
+        dimensions=("instrument", "visit", "detector"),
+        multiple=True,
+        deferLoad=True,
+    )
+    matchedTemplates = cT.Input(
+        doc="The templates as they were subtracted.",
+        name="template_matched",
+        storageClass="ImageV2",
+        dimensions=("instrument", "visit", "detector"),
+        multiple=True,
+        deferLoad=True,
+    )
+    kernelSources = cT.Input(
+        doc="Constant sources, at which the errors of the subtraction are measured.",
+        name="difference_kernel_sources",
+        storageClass="ArrowAstropy",
         dimensions=("instrument", "visit", "detector"),
         multiple=True,
         deferLoad=True,
@@ -71,22 +119,17 @@ class ForcedPhotometryTask(PipelineTask):
 
     def runQuantum(self, butlerQC: QuantumContext, inputRefs: Any, outputRefs: Any) -> None:  # noqa: D102
         objects = butlerQC.get(inputRefs.diaObjects)
-        handles = sorted(
-            butlerQC.get(inputRefs.differences), key=lambda h: (h.dataId["visit"], h.dataId["detector"])
-        )
-        # One difference image at a time is in memory.
-        images = ((int(h.dataId["visit"]), int(h.dataId["detector"]), h.get()) for h in handles)
-        butlerQC.put(self.run(objects, images), outputRefs)
+        butlerQC.put(self.run(objects, _images(butlerQC, inputRefs)), outputRefs)
 
-    def run(self, diaObjects: Table, differences: Iterable[tuple[int, int, DifferenceImage]]) -> Struct:
+    def run(self, diaObjects: Table, differences: Iterable[DifferenceInputs]) -> Struct:
         """Measure.
 
         Parameters
         ----------
         diaObjects : `astropy.table.Table`
             DIA objects.
-        differences : `~collections.abc.Iterable` of `tuple`
-            Visit, detector and difference image (`lsst.images.DifferenceImage`).
+        differences : `~collections.abc.Iterable` of `DifferenceInputs`
+            What is known of each difference image.
 
         Returns
         -------
@@ -94,32 +137,55 @@ class ForcedPhotometryTask(PipelineTask):
             ``forcedSources`` (`astropy.table.Table`), one row per object and image that covers it.
         """
         DIA_OBJECT.check(diaObjects, "dia_object", ["diaObjectId", "ra", "dec"])
-        tables = [_measure(diaObjects, *item) for item in differences]
+        tables = [_measure(diaObjects, item) for item in differences]
         return Struct(forcedSources=stack_tables(tables, DIA_OBJECT_FORCED_SOURCE))
 
 
-def _measure(objects: Table, visit: int, detector: int, image: DifferenceImage) -> Table:
-    from .photometry import forced_psf_flux
+def _images(butlerQC: QuantumContext, inputRefs: Any) -> Iterator[DifferenceInputs]:
+    """Read what was differenced: one image at a time is in memory."""
+    names = ("differences", "matchedTemplates", "kernelSources")
+    handles: list[dict[tuple[int, int], DeferredDatasetHandle]] = [
+        {
+            (int(h.dataId["visit"]), int(h.dataId["detector"])): h
+            for h in butlerQC.get(getattr(inputRefs, name))
+        }
+        for name in names
+    ]
+    for key in sorted(set(handles[0]).intersection(*handles[1:])):
+        image, template, sources = (by_key[key].get() for by_key in handles)
+        DIFFERENCE_KERNEL_SOURCES.check(sources, f"difference_kernel_sources {key}")
+        yield DifferenceInputs(*key, image, template, sources)
 
-    planes = planes_from_image(image, "difference_image")
+
+def _measure(objects: Table, inputs: DifferenceInputs) -> Table:
+    from .detection import DetectionConfig, filter_difference
+    from .photometry import forced_psf_flux
+    from .subtraction_types import StaticSky
+
+    image = inputs.image
+    planes, psf = planes_from_image(image, "difference_image"), local_psf(image, source="difference_image")
     ny, nx = planes.shape
     x0, y0 = origin(image)
     x, y = sky_to_pixel(image, np.asarray(objects["ra"]), np.asarray(objects["dec"]))
     inside = (x - x0 > -0.5) & (x - x0 < nx - 0.5) & (y - y0 > -0.5) & (y - y0 < ny - 0.5)
     x, y = x[inside] - x0, y[inside] - y0
-    forced = forced_psf_flux(planes, local_psf(image, source="difference_image"), x, y)
+    forced = forced_psf_flux(planes, psf, x, y)
+    constant = (np.asarray(inputs.kernel_sources[name]) for name in ("x", "y"))
+    static = StaticSky(np.asarray(inputs.matched_template.array), *constant)
+    systematic = filter_difference(planes, psf, static, DetectionConfig())[0].systematic
     count = int(inside.sum())
     return DIA_OBJECT_FORCED_SOURCE.build(
         {
             "diaObjectId": np.asarray(objects["diaObjectId"])[inside],
-            "visit": np.full(count, visit),
-            "detector": np.full(count, detector),
+            "visit": np.full(count, inputs.visit),
+            "detector": np.full(count, inputs.detector),
             "band": np.full(count, image.band, dtype=f"U{len(image.band)}"),
             "midpointMjdTai": np.full(count, mid_time(image)),
             "ra": np.asarray(objects["ra"])[inside],
             "dec": np.asarray(objects["dec"])[inside],
             "psfDiffFlux": forced.flux,
             "psfDiffFluxErr": forced.err,
+            "staticFluxErr": systematic[np.rint(y).astype(int), np.rint(x).astype(int)],
             "pixelFlags_bad": _on_unusable(planes, x, y),
         }
     )

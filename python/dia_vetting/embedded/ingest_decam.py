@@ -6,7 +6,7 @@ __all__ = ["EXPOSURE_CALIBRATION", "IngestSummary", "ingest_decam"]
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,9 @@ class _Calibrated:
         return self.image.visit
 
 
-def ingest_decam(folder: str | Path, root: str | Path, templates: int = 1) -> IngestSummary:
+def ingest_decam(
+    folder: str | Path, root: str | Path, templates: int = 1, template_visits: Sequence[int] = ()
+) -> IngestSummary:
     """Read the DECam exposures of a folder into a repository.
 
     Parameters
@@ -118,6 +120,8 @@ def ingest_decam(folder: str | Path, root: str | Path, templates: int = 1) -> In
     templates
         Visits of each band that become ``template_visit_image``: of those that cover the most sky (within
         10 %), the ones with the least noise. All others are science. What the repository has keeps its role.
+    template_visits
+        Visits that become templates whatever their noise; in their bands ``templates`` does not count.
 
     Returns
     -------
@@ -127,7 +131,8 @@ def ingest_decam(folder: str | Path, root: str | Path, templates: int = 1) -> In
     Raises
     ------
     BadInputError
-        If there is no folder, no FITS file in it, or no usable exposure at all.
+        If there is no folder, no FITS file in it, no usable exposure at all, or a visit of
+        ``template_visits`` is not there or is science in the repository already.
     """
     triples, errors = find_triples(Path(folder))
     problems: list[BadInputError] = list(errors)
@@ -148,7 +153,7 @@ def ingest_decam(folder: str | Path, root: str | Path, templates: int = 1) -> In
     if not calibrated:
         found = f"{len(problems)} unusable ones, the first: {problems[0] if problems else None}"
         raise BadInputError(str(folder), "at least one usable DECam exposure", found)
-    return _write(root, calibrated, templates, problems)
+    return _write(root, calibrated, templates, template_visits, problems)
 
 
 def _fit(image: DecamImage) -> PsfFit:
@@ -175,14 +180,18 @@ def _calibrated(image: DecamImage, fit: PsfFit, zero_point: ZeroPoint) -> _Calib
 
 
 def _write(
-    root: str | Path, images: list[_Calibrated], templates: int, problems: list[BadInputError]
+    root: str | Path,
+    images: list[_Calibrated],
+    templates: int,
+    template_visits: Sequence[int],
+    problems: list[BadInputError],
 ) -> IngestSummary:
     butler = open_repository(root)
     run, name = "DECam/exposures", "DECam/defaults"
     chain(butler, name, [run])
     register_visits(butler, DECam(), _observed(images))
     register_tract(butler, _kept_geometry(butler, run) or _geometry(images), run)
-    roles = _roles(butler, run, images, templates)
+    roles = _roles(butler, run, images, templates, template_visits)
     made, rows = 0, []
     for item in images:
         data_id = {"instrument": "DECam", "visit": item.visit, "detector": item.image.detector}
@@ -212,7 +221,9 @@ def _report(item: _Calibrated, role: str) -> None:
     )
 
 
-def _roles(butler: Butler, run: str, images: list[_Calibrated], templates: int) -> dict[int, str]:
+def _roles(
+    butler: Butler, run: str, images: list[_Calibrated], templates: int, template_visits: Sequence[int]
+) -> dict[int, str]:
     """Return science or template by visit."""
     roles: dict[int, str] = {}
     for role, dataset_type in (("science", "visit_image"), ("template", "template_visit_image")):
@@ -225,12 +236,20 @@ def _roles(butler: Butler, run: str, images: list[_Calibrated], templates: int) 
         area[item.visit] = area.get(item.visit, 0) + item.planes.image.size
         noise.setdefault(item.visit, []).append(item.noise)
         band[item.visit] = item.image.band
+    for visit in template_visits:
+        if visit not in band or roles.get(visit) == "science":
+            instead = f"{roles[visit]} already" if visit in roles else f"usable visits {sorted(band)}"
+            raise BadInputError(
+                "template visits", f"a usable exposure of visit {visit}, not science", instead
+            )
     for name in sorted(set(band.values())):
         visits = [visit for visit in band if band[visit] == name]
         wide = [v for v in visits if area[v] >= 0.9 * max(area[v] for v in visits)]
         order = sorted(wide, key=lambda v: (float(np.median(noise[v])), v))
         have = [v for v in visits if roles.get(v) == "template"]
-        chosen = {*have, *[v for v in order if v not in roles][: max(templates - len(have), 0)]}
+        named = [v for v in visits if v in template_visits]
+        least_noise = [v for v in order if v not in roles][: max(templates - len(have), 0)]
+        chosen = {*have, *(named or least_noise)}
         if chosen == set(visits):
             _LOG.warning("All exposures of band %s are templates: there is none to subtract from.", name)
         roles |= {v: roles.get(v, "template" if v in chosen else "science") for v in visits}

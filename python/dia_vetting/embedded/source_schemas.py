@@ -124,7 +124,8 @@ DIA_OBJECT_FORCED_SOURCE = TableSchema(
         Column("ra", "f8", "ICRS right ascension at which it was measured", "deg"),
         Column("dec", "f8", "ICRS declination at which it was measured", "deg"),
         Column("psfDiffFlux", "f8", "Forced PSF flux on the difference image; NaN off its pixels", "nJy"),
-        Column("psfDiffFluxErr", "f8", "Uncertainty of psfDiffFlux", "nJy"),
+        Column("psfDiffFluxErr", "f8", "Uncertainty of psfDiffFlux from the noise", "nJy"),
+        Column("staticFluxErr", "f8", "Error that the subtraction of constant sources adds to it", "nJy"),
         Column("pixelFlags_bad", "bool", "On pixels that cannot be used (bad, saturated, no data)"),
     ),
 )

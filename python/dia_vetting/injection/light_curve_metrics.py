@@ -76,10 +76,11 @@ def light_curve_metrics(objects: Table, fits: Table, min_detections: int, seed: 
     metrics : `dict`
         By model: ``n``; ``detected_<k>`` (fraction with at least k DIA sources, Wilson's interval);
         ``split`` (of the detected ones, the fraction that is in several objects); ``n_judged`` and of these
-        ``chi2_per_point``, ``chi2_shape_per_degree`` (sums over all), ``median_chi2_per_point``; by band
-        ``amplitude_bias`` (weighted mean of the amplitude, less 1), ``amplitude_pull_width`` (robust); by
-        pair of bands ``color_bias`` (median of the measured minus the injected colour, mag) and
-        ``color_pull_width``. A figure is a dictionary of value, low, high, n; of too few transients None.
+        ``chi2_per_point``, ``chi2_shape_per_degree``, ``chi2_noise_per_point`` (sums over all, the last with
+        psfDiffFluxErr alone), ``median_chi2_per_point``; by band ``amplitude_bias`` (weighted mean of the
+        amplitude, less 1) and ``amplitude_pull_width`` (robust); by pair of bands ``color_bias`` (median of
+        the measured minus the injected colour, mag) and ``color_pull_width``. A figure is a dictionary of
+        value, low, high, n; of too few transients None.
     """
     models = np.asarray(objects["model"]).astype(str)
     return {
@@ -97,7 +98,7 @@ def _model_metrics(objects: Table, fits: Table, least: int, seed: int, model: st
     rng = generator("light curve metrics", seed, model)
     whole = mine[bands == ALL_BANDS]
     shape = np.asarray(whole["chi2_shape"], float)
-    chi2, points = (np.asarray(whole[name], float) for name in ("chi2", "n_points"))
+    chi2, noise_chi2, points = (np.asarray(whole[name], float) for name in ("chi2", "chi2_noise", "n_points"))
     degrees = np.where(np.isfinite(shape), points - 1.0, 0.0)
     by_band = {
         str(b): mine[bands == b]
@@ -110,6 +111,7 @@ def _model_metrics(objects: Table, fits: Table, least: int, seed: int, model: st
         "n_judged": len(judged),
         "chi2_per_point": _ratio(chi2, points, rng),
         "chi2_shape_per_degree": _ratio(np.nan_to_num(shape), degrees, rng),
+        "chi2_noise_per_point": _ratio(noise_chi2, points, rng),
         "median_chi2_per_point": _bootstrap(chi2 / np.maximum(points, 1.0), np.median, rng),
         "bands": {band: _amplitudes(rows, rng) for band, rows in by_band.items()},
         "colors": {

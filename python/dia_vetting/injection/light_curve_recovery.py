@@ -90,7 +90,7 @@ def light_curve_points(association: Association, injected: Table, labels: Table,
     labels : `astropy.table.Table`
         With ``injection_id``, ``state``, ``visit``, ``detector``.
     forced : `astropy.table.Table`
-        In the schema of ``dia_object_forced_source``.
+        In the schema of ``dia_object_forced_source``; ``staticFluxErr`` may be absent.
 
     Returns
     -------
@@ -120,6 +120,9 @@ def light_curve_points(association: Association, injected: Table, labels: Table,
             **{name: rows[name] for name in INJECTION_LIGHT_CURVE.names() if name in rows.colnames},
             "injection_id": injection,
             "flux": flux,
+            "staticFluxErr": rows["staticFluxErr"]
+            if "staticFluxErr" in rows.colnames
+            else np.zeros(len(rows)),
             "detected": detected > 0,
             "used": measured & ~np.asarray(rows["pixelFlags_bad"], bool),
         }
@@ -142,9 +145,9 @@ def _looked_up(keys: list[tuple[Any, ...]], values: F64, wanted: list[tuple[Any,
 def fit_light_curves(points: Table) -> Table:
     """Compare the light curves with the injected ones, by band and all together.
 
-    With F injected, f measured and s its error, sums over the used points: chi2 = sum (f - F)^2 / s^2; the
-    amplitude is that of the least-squares fit f = A F, A = sum(f F / s^2) / sum(F^2 / s^2) +- sum(F^2 /
-    s^2)^-1/2, and chi2_shape what this fit leaves.
+    With F injected, f measured and s its error (psfDiffFluxErr and staticFluxErr in quadrature), sums over
+    the used points: chi2 = sum (f - F)^2 / s^2; the amplitude is that of the least-squares fit f = A F,
+    A = sum(f F / s^2) / sum(F^2 / s^2) +- sum(F^2 / s^2)^-1/2, and chi2_shape what this fit leaves.
 
     Parameters
     ----------
@@ -161,9 +164,9 @@ def fit_light_curves(points: Table) -> Table:
     bands = np.asarray(used["band"]).astype(str)
     ids = np.concatenate([np.asarray(used["injection_id"], np.int64)] * 2)
     names = np.concatenate([bands, np.full(len(used), ALL_BANDS)])
-    truth, flux, error = (
-        np.tile(np.asarray(used[name], np.float64), 2) for name in ("flux", "psfDiffFlux", "psfDiffFluxErr")
-    )
+    columns = ("flux", "psfDiffFlux", "psfDiffFluxErr", "staticFluxErr")
+    truth, flux, noise, static = (np.tile(np.asarray(used[name], np.float64), 2) for name in columns)
+    error = np.hypot(noise, static)
     keys, group = np.unique(
         np.array(list(zip(ids.tolist(), names.tolist(), strict=True)), [("id", "i8"), ("band", names.dtype)]),
         return_inverse=True,
@@ -191,5 +194,6 @@ def fit_light_curves(points: Table) -> Table:
             "amplitude_err": np.where(power > 0, amplitude_err, np.nan),
             "chi2": chi2,
             "chi2_shape": np.where(power > 0, chi2 - power * (amplitude - 1.0) ** 2, np.nan),
+            "chi2_noise": total((flux - truth) ** 2 / noise**2),
         }
     )

@@ -173,7 +173,8 @@ INJECTION_LIGHT_CURVE = TableSchema(
         Column("midpointMjdTai", "f8", "Middle of the exposure, TAI", "d"),
         Column("flux", "f8", "What was injected: light in the visit minus light in the template", "nJy"),
         Column("psfDiffFlux", "f8", "Forced PSF flux at the object", "nJy"),
-        Column("psfDiffFluxErr", "f8", "Uncertainty of psfDiffFlux", "nJy"),
+        Column("psfDiffFluxErr", "f8", "Uncertainty of psfDiffFlux from the noise", "nJy"),
+        Column("staticFluxErr", "f8", "Error that the subtraction adds to it; 0 where not measured", "nJy"),
         Column("detected", "bool", "A DIA source of this image was labelled as this transient"),
         Column("used", "bool", "Measured, on usable pixels"),
     ),
@@ -187,11 +188,12 @@ INJECTION_LIGHT_CURVE_FIT = TableSchema(
         Column("n_points", "i8", "Used points"),
         Column("n_detections", "i8", "Of these, with a DIA source"),
         Column("peak_flux", "f8", "Largest injected flux at a point, absolute", "nJy"),
-        Column("snr", "f8", "Signal-to-noise ratio of the whole light curve, sqrt(sum flux^2 / err^2)"),
+        Column("snr", "f8", "Signal-to-noise ratio of the light curve, sqrt(sum flux^2 / err^2)"),
         Column("amplitude", "f8", "Measured over injected light curve, least squares; NaN without light"),
         Column("amplitude_err", "f8", "Uncertainty of amplitude"),
         Column("chi2", "f8", "Of the measured about the injected fluxes; as many degrees as points"),
         Column("chi2_shape", "f8", "The same with the amplitude free; one degree fewer"),
+        Column("chi2_noise", "f8", "As chi2, with psfDiffFluxErr alone as the error"),
     ),
 )
 
