@@ -31,7 +31,7 @@ from decam_picture import draw_transient
 from dia_vetting.embedded.ingest_decam import ingest_decam
 from dia_vetting.image_making import replace_planes
 from dia_vetting.images import local_psf, planes_from_image
-from dia_vetting.injection.injection_metrics import measured
+from dia_vetting.injection.injection_curve import measured
 from dia_vetting.injection.recovery import (
     Measured,
     completeness,
