@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 type F64 = NDArray[np.float64]
 
 _SNR_BINS = ((4.0, 6.0), (6.0, 10.0), (10.0, 30.0))
+_MARKERS = ("o", "s", "^")
 _COLORS = ("#33658a", "#f26419", "#2f7d4f", "#8a3366", "#b58900", "#444444")
 _LABELS = {
     "host_surface_brightness": "surface brightness of the host there [mag / arcsec$^2$]",
     "separation": "separation from the host's centre [arcsec]",
 }
+_TICKS = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0)
 _LEAST = 10
 """Injections below which a bin is not drawn."""
 
@@ -56,13 +58,13 @@ def plot_efficiency(curve: Table, fitted: Fitted[MagnitudeModel] | None) -> Figu
     bands = sorted(set(np.asarray(curve["band"]).astype(str)) - {"all"})
     shown = []
     for band, color in zip(bands, itertools.cycle(_COLORS), strict=False):
-        rows = rows_of_curve(curve, "all", "mag", band)
+        rows = _filled(rows_of_curve(curve, "all", "mag", band), "n_injected")
         value = np.asarray(rows["completeness"])
         ends = np.abs(np.stack([rows["completeness_low"], rows["completeness_high"]]) - value)
         axes.errorbar(rows["median"], value, yerr=ends, fmt="o", ms=4, lw=1, color=color)
         shown.extend(np.asarray(rows["median"]).tolist())
-        axes.plot([], [], color=color, label=_fit_label(band, fitted))
-    if fitted is not None:
+        axes.plot([], [], "o-", ms=4, color=color, label=_fit_label(band, fitted))
+    if fitted is not None and shown:
         grid = np.linspace(min(shown), max(shown), 200)
         for band, color in zip(bands, itertools.cycle(_COLORS), strict=False):
             _draw_fit(axes, grid, band, fitted, color)
@@ -113,17 +115,16 @@ def plot_hosts(outcomes: Table, curve: Table, fitted: Fitted[ProductModel] | Non
     injections = Injections.of(outcomes)
     for variable, (left, middle, right) in zip(_LABELS, grid, strict=True):
         _draw_completeness(left, injections, variable, fitted)
-        rows = rows_of_curve(curve, "all", variable)
+        rows = _filled(rows_of_curve(curve, "all", variable), "n_measured")
         _draw_bias(middle, rows)
         _draw_pulls(right, rows)
         for axes in (left, middle, right):
             axes.set_xlabel(_LABELS[variable])
             if variable == "separation":
-                axes.set_xscale("symlog", linthresh=0.5)
-                axes.set_xlim(left=0)
-    figure.suptitle(
-        f"Injections on hosts. Flux bias and pulls: recovered, expected SNR >= {PHOTOMETRY_SNR:.0f}"
-    )
+                axes.set_xscale("symlog", linthresh=0.5, linscale=1.0)
+                axes.set_xlim(left=0.0)
+                axes.set_xticks(_TICKS, [f"{tick:g}" for tick in _TICKS])
+                axes.minorticks_off()
     return figure
 
 
@@ -143,14 +144,15 @@ def _draw_completeness(
         if points:
             x, value, bottom, top, predicted = np.array(points).T
             ends = np.abs(np.stack([bottom, top]) - value)
-            axes.errorbar(
-                x, value, yerr=ends, fmt="o", ms=4, color=color, label=f"SNR {low:.0f} to {high:.0f}"
-            )
+            axes.errorbar(x, value, yerr=ends, fmt="o", ms=4, color=color, label=f"{low:.0f} to {high:.0f}")
             axes.plot(x, predicted, "--", lw=1, color=color)
-    axes.set(ylabel="recovered fraction", ylim=(-0.03, 1.03))
-    axes.set_title("Completeness (dashed: product model)")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, loc="lower right")
+    axes.set(ylabel="recovered fraction", ylim=(-0.03, 1.2))
+    axes.set_title("Completeness by expected SNR (dashed: product model)", fontsize=11)
+    _legend(axes)
+
+
+def _filled(rows: Table, count: str) -> Table:
+    return rows[np.asarray(rows[count]) >= _LEAST]
 
 
 def _draw_bias(axes: Axes, rows: Table) -> None:
@@ -158,7 +160,8 @@ def _draw_bias(axes: Axes, rows: Table) -> None:
     ends = np.abs(100.0 * np.stack([rows["flux_bias_low"], rows["flux_bias_high"]]) - value)
     axes.errorbar(rows["median"], value, yerr=ends, fmt="o", ms=4, color=_COLORS[0])
     axes.axhline(0, color="k", lw=0.8)
-    axes.set(ylabel="flux bias [%]", title="Weighted flux bias")
+    axes.set_ylabel("flux bias [%]")
+    axes.set_title(f"Weighted flux bias, expected SNR >= {PHOTOMETRY_SNR:.0f}", fontsize=11)
 
 
 def _draw_pulls(axes: Axes, rows: Table) -> None:
@@ -167,8 +170,18 @@ def _draw_pulls(axes: Axes, rows: Table) -> None:
         value = np.asarray(rows[name])
         if np.isfinite(value).any():
             ends = np.abs(np.stack([rows[f"{name}_low"], rows[f"{name}_high"]]) - value)
-            axes.errorbar(rows["median"], value, yerr=ends, fmt="o", ms=4, color=_COLORS[k], label=label)
+            axes.errorbar(
+                rows["median"], value, yerr=ends, fmt=_MARKERS[k], ms=4, color=_COLORS[k], label=label
+            )
     axes.axhline(1, color="k", lw=0.8)
-    axes.set(ylabel="width of (psfFlux - flux) / psfFluxErr", title="Pulls", yscale="log")
+    axes.set_ylabel("width of (psfFlux - flux) / psfFluxErr")
+    axes.set_title(f"Pulls, expected SNR >= {PHOTOMETRY_SNR:.0f}", fontsize=11)
+    axes.set_ylim(0.0, 1.15 * axes.get_ylim()[1])
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False)
+        axes.legend(
+            frameon=False, loc="upper center", ncols=3, fontsize=9, columnspacing=1.0, handletextpad=0.2
+        )
