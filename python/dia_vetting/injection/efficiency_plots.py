@@ -165,7 +165,7 @@ def _draw_bias(axes: Axes, rows: Table) -> None:
 
 
 def _draw_pulls(axes: Axes, rows: Table) -> None:
-    labels = {"pull_std": "standard deviation", "pull_static": "with staticFluxErr", "pull_width": "robust"}
+    labels = {"pull_std": "std", "pull_static": "std with staticFluxErr", "pull_width": "robust"}
     for k, (name, label) in enumerate(labels.items()):
         value = np.asarray(rows[name])
         if np.isfinite(value).any():

@@ -53,7 +53,7 @@ def detector_cells(
     where = np.ravel_multi_index((place, row, column), shape)
     order = np.argsort(where, kind="stable")
     filled, first = np.unique(where[order], return_index=True)
-    for cell, part in zip(filled, np.split(values[order], first[1:]), strict=True):
+    for cell, part in zip(filled, np.split(values[order], first)[1:], strict=True):
         if len(part) >= _LEAST:
             cells.flat[cell] = statistic(part)
     return cells

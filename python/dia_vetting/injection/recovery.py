@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..planes import robust_sigma
 from ..reliability.bootstrap import Estimate, percentile_interval, wilson_interval
 from .logistic import Threshold, fit_threshold
 
@@ -39,11 +38,13 @@ _FIT_RANGE = (1.0, 40.0)
 _FIT_BINS = 120
 _REPLICATES = 300
 _LEAST = 5
+_AT_ONCE = 1_000_000
+"""Rows of all replicates that are in memory at once."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Recovered injections, one row each.
+    """Recovered injections, one row each; or, in a bootstrap, draws of them, (..., N).
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ class Measured:
     static_error: F64
 
     def where(self, keep: NDArray[Any]) -> Measured:
-        """Return some rows; ``keep`` is a mask or indices."""
+        """Return some rows; ``keep`` is a mask or indices, of any shape."""
         return Measured(*(getattr(self, field.name)[keep] for field in dataclasses.fields(self)))
 
     def __len__(self) -> int:
@@ -81,55 +82,56 @@ def _estimate(value: ArrayLike = np.nan, low: ArrayLike = np.nan, high: ArrayLik
     return Estimate(*(np.asarray(number, np.float64) for number in (value, low, high)))
 
 
-def flux_bias(sample: Measured) -> float:
+def flux_bias(sample: Measured) -> F64:
     """Return the weighted relative bias of the flux: sum(F f / s^2) / sum(F^2 / s^2) - 1.
 
     It is the slope, less one, of a line through the origin of measured on true flux, by weighted least
     squares.
     """
     weight = sample.truth / sample.error**2
-    return float((weight * sample.flux).sum() / (weight * sample.truth).sum() - 1.0)
+    return np.asarray((weight * sample.flux).sum(axis=-1) / (weight * sample.truth).sum(axis=-1) - 1.0)
 
 
-def pull_std(sample: Measured) -> float:
+def pull_std(sample: Measured) -> F64:
     """Return the standard deviation of (f - F) / s."""
-    return float(np.std((sample.flux - sample.truth) / sample.error, ddof=1))
+    return np.asarray(np.std((sample.flux - sample.truth) / sample.error, axis=-1, ddof=1))
 
 
-def pull_static(sample: Measured) -> float:
+def pull_static(sample: Measured) -> F64:
     """Return the standard deviation of (f - F) / sqrt(s^2 + s_static^2); NaN where s_static is not known."""
-    return float(np.std((sample.flux - sample.truth) / np.hypot(sample.error, sample.static_error), ddof=1))
+    error = np.hypot(sample.error, sample.static_error)
+    return np.asarray(np.std((sample.flux - sample.truth) / error, axis=-1, ddof=1))
 
 
-def pull_width(sample: Measured) -> float:
+def pull_width(sample: Measured) -> F64:
     """Return 1.4826 times the median absolute deviation of (f - F) / s: the width without its tails."""
-    return robust_sigma((sample.flux - sample.truth) / sample.error)
+    pull = (sample.flux - sample.truth) / sample.error
+    middle = np.median(pull, axis=-1, keepdims=True)
+    return np.asarray(1.4826 * np.median(np.abs(pull - middle), axis=-1))
 
 
-def median_offset(sample: Measured) -> float:
+def median_offset(sample: Measured) -> F64:
     """Return the median distance, arcsec."""
-    return float(np.median(np.hypot(sample.east, sample.north)))
+    return np.asarray(np.median(np.hypot(sample.east, sample.north), axis=-1))
 
 
-def median_east(sample: Measured) -> float:
+def median_east(sample: Measured) -> F64:
     """Return the median offset to the east, arcsec."""
-    return float(np.median(sample.east))
+    return np.asarray(np.median(sample.east, axis=-1))
 
 
-def median_north(sample: Measured) -> float:
+def median_north(sample: Measured) -> F64:
     """Return the median offset to the north, arcsec."""
-    return float(np.median(sample.north))
+    return np.asarray(np.median(sample.north, axis=-1))
 
 
-def with_interval(
-    sample: Measured, figure: Callable[[Measured], float], rng: np.random.Generator
-) -> Estimate:
+def with_interval(sample: Measured, figure: Callable[[Measured], F64], rng: np.random.Generator) -> Estimate:
     """Return a figure with its 95 % bootstrap interval (see `with_intervals`)."""
     return with_intervals(sample, {"figure": figure}, rng)["figure"]
 
 
 def with_intervals(
-    sample: Measured, figures: Mapping[str, Callable[[Measured], float]], rng: np.random.Generator
+    sample: Measured, figures: Mapping[str, Callable[[Measured], F64]], rng: np.random.Generator
 ) -> dict[str, Estimate]:
     """Return figures with their 95 % bootstrap intervals, from the same draws.
 
@@ -138,7 +140,8 @@ def with_intervals(
     sample : `Measured`
         N rows, which are drawn with replacement.
     figures : `~collections.abc.Mapping`
-        Functions of a sample by name: `flux_bias`, `pull_std` and the like.
+        Functions of a sample by name, along the last axis of its arrays: `flux_bias`, `pull_std` and the
+        like. They are given many draws at once.
     rng : `numpy.random.Generator`
         Source of the draws.
 
@@ -149,10 +152,13 @@ def with_intervals(
     """
     if len(sample) < _LEAST:
         return {name: _estimate() for name in figures}
-    replicates = np.empty((_REPLICATES, len(figures)))
-    for row in replicates:
-        draw = sample.where(rng.integers(0, len(sample), len(sample)))
-        row[:] = [figure(draw) for figure in figures.values()]
+    at_once = max(1, _AT_ONCE // len(sample))
+    drawn = []
+    for first in range(0, _REPLICATES, at_once):
+        count = min(at_once, _REPLICATES - first)
+        draws = sample.where(rng.integers(0, len(sample), (count, len(sample))))
+        drawn.append(np.stack([figure(draws) for figure in figures.values()], axis=1))
+    replicates = np.concatenate(drawn)
     low, high = percentile_interval(replicates)
     return {
         name: _estimate(figure(sample), low[k], high[k]) for k, (name, figure) in enumerate(figures.items())
