@@ -5,7 +5,6 @@ from __future__ import annotations
 __all__ = ["fit_campaign", "hold_out_campaign"]
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -36,23 +35,18 @@ class _Form:
     coordinate: Callable[[Injections], F64]
 
 
-def _forms(pivot: float, reach: float) -> dict[str, _Form]:
-    return {
-        "magnitude": _Form(
-            MagnitudeModel.fit, MagnitudeModel.usable, SAMPLES, lambda rows: rows.mag / _MAG_STEP
-        ),
-        "product": _Form(
-            functools.partial(ProductModel.fit, pivot=pivot, reach=reach),
-            ProductModel.usable,
-            ("all",),  # blank sky has no hosts
-            lambda rows: np.asarray(np.log(rows.snr) / _LN_SNR_STEP, np.float64),
-        ),
-    }
+_FORMS = {
+    "magnitude": _Form(MagnitudeModel.fit, MagnitudeModel.usable, SAMPLES, lambda rows: rows.mag / _MAG_STEP),
+    "product": _Form(
+        ProductModel.fit,
+        ProductModel.usable,
+        ("all",),  # blank sky has no hosts
+        lambda rows: np.asarray(np.log(rows.snr) / _LN_SNR_STEP, np.float64),
+    ),
+}
 
 
-def fit_campaign(
-    outcomes: Table, seed: int, pivot: float, reach: float
-) -> dict[tuple[str, str], Fitted[Any] | None]:
+def fit_campaign(outcomes: Table, seed: int) -> dict[tuple[str, str], Fitted[Any] | None]:
     """Fit every model to every sample that it is for.
 
     Parameters
@@ -61,8 +55,6 @@ def fit_campaign(
         In `~dia_vetting.injection.schemas.INJECTION_OUTCOME`.
     seed : `int`
         Seed of the bootstrap over sky cells.
-    pivot, reach : `float`
-        Constants of `~dia_vetting.injection.product_model.ProductModel`.
 
     Returns
     -------
@@ -70,7 +62,7 @@ def fit_campaign(
         By sample and name of the model (magnitude, product); `None` where there is nothing to fit.
     """
     fits = {}
-    for name, form in _forms(pivot, reach).items():
+    for name, form in _FORMS.items():
         for sample in form.samples:
             rows = Injections.of(rows_of_sample(outcomes, sample))
             rows = rows.where(form.usable(rows))
@@ -78,12 +70,12 @@ def fit_campaign(
     return fits
 
 
-def hold_out_campaign(outcomes: Table, seed: int, pivot: float, reach: float) -> dict[str, Any]:
+def hold_out_campaign(outcomes: Table, seed: int) -> dict[str, Any]:
     """Fit every model on half of the sky and try it on the other, all injections.
 
     Parameters
     ----------
-    outcomes, seed, pivot, reach
+    outcomes, seed
         As for `fit_campaign`; the seed also decides which half a sky cell is in.
 
     Returns
@@ -94,7 +86,7 @@ def hold_out_campaign(outcomes: Table, seed: int, pivot: float, reach: float) ->
     """
     figures = {}
     rows = Injections.of(outcomes)
-    for name, form in _forms(pivot, reach).items():
+    for name, form in _FORMS.items():
         mine = rows.where(form.usable(rows))
         figures[name] = holdout(form.fit, mine, form.coordinate(mine), seed, name)
     return figures

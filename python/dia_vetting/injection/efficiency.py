@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from ..skycells import sky_cell
-from .logistic import Threshold, fit_threshold
+from .logistic import Logistic, common_threshold, fit_logistic_curve
 
 type F64 = NDArray[np.float64]
 type Bool = NDArray[np.bool_]
@@ -137,8 +137,8 @@ def fit_logistic(
     if not len(mag):
         return None
     start = LogisticFit(float(np.median(mag)), 0.3, 0.95) if start is None else start
-    first = Threshold(np.array([-start.m50]), start.width, start.ceiling)
-    best = fit_threshold(-mag, np.ones((len(mag), 1)), recovered * trials, trials, first)
+    first = Logistic(np.array([-start.m50]), start.width, start.ceiling)
+    best = fit_logistic_curve(-mag, common_threshold(len(mag)), recovered * trials, trials, first)
     return None if best is None else LogisticFit(-float(best.coefficients[0]), best.width, best.ceiling)
 
 

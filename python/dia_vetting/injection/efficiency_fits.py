@@ -21,7 +21,7 @@ type Bool = NDArray[np.bool_]
 
 _REPLICATES = 200
 _UNITS = {("magnitude", "m50"): "mag", ("magnitude", "width"): "mag"}
-_UNITS |= {("product", "pivot"): "mag / arcsec2", ("product", "reach"): "arcsec"}
+_UNITS |= {("product", "host"): "arcsec2", ("product", "gradient"): "arcsec"}
 
 
 class EfficiencyModel(Protocol):

@@ -52,15 +52,6 @@ class EvaluateInjectionConfig(PipelineTaskConfig, pipelineConnections=EvaluateIn
     """Configuration of `EvaluateInjectionTask`."""
 
     seed = Field[int](doc="Seed of the bootstrap.", default=0)
-    hostPivot = Field[float](
-        doc="A host that is fainter than this where the transient is does not make it harder to find, "
-        "mag / arcsec^2.",
-        default=25.0,
-    )
-    hostReach = Field[float](
-        doc="Scale of the separation from the host's centre, within which the centre counts, arcsec.",
-        default=1.0,
-    )
     blankRadius = Field[float](
         doc="Sky with an object or another injection closer than this is not blank, arcsec.", default=3.0
     )
@@ -186,10 +177,9 @@ class EvaluateInjectionTask(PipelineTask):
         ra, dec = (np.concatenate([np.empty(0), *columns]) for columns in positions)
         outcomes = mark_blank(outcomes, ra, dec, self.config.blankRadius)
         curve = injection_curve(outcomes, self.config.seed)
-        constants = (self.config.seed, self.config.hostPivot, self.config.hostReach)
-        fits = fit_campaign(outcomes, *constants)
+        fits = fit_campaign(outcomes, self.config.seed)
         metrics = injection_metrics(outcomes, self.config.seed)
-        metrics["holdout"] = hold_out_campaign(outcomes, *constants)
+        metrics["holdout"] = hold_out_campaign(outcomes, self.config.seed)
         self.log.info(
             "Recovered %d of %d injections; 50 %% at expected SNR %s (all), %s (blank sky).",
             metrics["all"]["n_recovered"],

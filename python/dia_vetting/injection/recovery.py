@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..reliability.bootstrap import Estimate, percentile_interval, wilson_interval
-from .logistic import Threshold, fit_threshold
+from .logistic import Logistic, common_threshold, fit_logistic_curve
 
 type F64 = NDArray[np.float64]
 type Bool = NDArray[np.bool_]
@@ -188,7 +188,7 @@ def fifty_percent(snr: F64, recovered: Bool, rng: np.random.Generator) -> Estima
     """
     inside = (snr >= _FIT_RANGE[0]) & (snr < _FIT_RANGE[1])
     log_snr, hit = np.log(snr[inside]), recovered[inside]
-    best = _fit_curve(log_snr, hit, Threshold(np.log([5.0]), 0.1, 0.95))
+    best = _fit_curve(log_snr, hit, Logistic(np.log([5.0]), 0.1, 0.95))
     if best is None:
         return _estimate()
     draws = rng.integers(0, len(hit), (_REPLICATES, len(hit)))
@@ -197,16 +197,17 @@ def fifty_percent(snr: F64, recovered: Bool, rng: np.random.Generator) -> Estima
     return _estimate(_half_point(best), *percentile_interval(replicates))
 
 
-def _fit_curve(log_snr: F64, hit: Bool, start: Threshold) -> Threshold | None:
+def _fit_curve(log_snr: F64, hit: Bool, start: Logistic) -> Logistic | None:
     """Fit to the counts in narrow bins; `None` where hits and misses do not mingle."""
     if not hit.any() or hit.all() or log_snr[hit].min() > log_snr[~hit].max():
         return None
     edges = np.linspace(np.log(_FIT_RANGE[0]), np.log(_FIT_RANGE[1]), _FIT_BINS + 1)
     trials, hits = np.histogram(log_snr, edges)[0], np.histogram(log_snr[hit], edges)[0]
-    return fit_threshold(0.5 * (edges[1:] + edges[:-1]), np.ones((_FIT_BINS, 1)), hits, trials, start)
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    return fit_logistic_curve(middle, common_threshold(_FIT_BINS), hits, trials, start)
 
 
-def _half_point(fit: Threshold) -> float:
+def _half_point(fit: Logistic) -> float:
     if fit.ceiling <= 0.5:
         return float("nan")
     return float(np.exp(fit.coefficients[0] - fit.width * np.log(2.0 * fit.ceiling - 1.0)))

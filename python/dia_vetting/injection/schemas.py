@@ -204,9 +204,7 @@ INJECTION_EFFICIENCY = TableSchema(
         Column("band", "U", "Band; all if the parameter is that of every band"),
         Column("parameter", "U", "Name in the form"),
         Column("value", "f8", "Maximum of the likelihood; NaN if the injections say nothing of it"),
-        Column(
-            "low", "f8", "Lower end of the 95 % interval, bootstrap over sky; the value if it is a constant"
-        ),
+        Column("low", "f8", "Lower end of the 95 % interval, bootstrap over sky"),
         Column("high", "f8", "Upper end of the interval"),
         Column("unit", "U", "Unit of value, low and high"),
         Column("n", "i8", "Injections that it was fitted to"),
