@@ -12,7 +12,7 @@ import argparse
 
 import numpy as np
 from astropy.table import Table
-from dia_vetting.injection.injection_metrics import measured
+from dia_vetting.injection.injection_curve import measured
 from dia_vetting.injection.recovery import flux_bias, pull_std, pull_width, with_interval
 from dia_vetting.seeding import generator
 from lsst.daf.butler import Butler
