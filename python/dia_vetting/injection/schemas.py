@@ -6,6 +6,8 @@ from ..tables import Column, TableSchema
 
 __all__ = [
     "HOST_GALAXY",
+    "HOST_PROFILE",
+    "HOST_REDSHIFT",
     "INJECTED_CATALOG",
     "INJECTED_DIFFERENCE_CATALOG",
     "INJECTION_CURVE",
@@ -42,21 +44,32 @@ HOST_GALAXY = TableSchema(
 """The columns of every host table; `host_galaxy_schema` adds the magnitudes of further bands."""
 
 
-def host_galaxy_schema(bands: Sequence[str]) -> TableSchema:
-    """Return the schema of a host table with the magnitudes of some bands.
+HOST_REDSHIFT = (Column("host_redshift", "f8", "Redshift; NaN if not known"),)
+
+HOST_PROFILE = (
+    Column("host_bulge_fraction", "f8", "Bulge's share of the flux of bulge and disc; NaN if not measured"),
+    Column("host_bulge_radius", "f8", "Half-light semi-major axis of the bulge (de Vaucouleurs)", "arcsec"),
+    Column("host_disc_radius", "f8", "Half-light semi-major axis of the disc (exponential)", "arcsec"),
+)
+
+
+def host_galaxy_schema(bands: Sequence[str], extra: Sequence[Column] = ()) -> TableSchema:
+    """Return the schema of a host table with further columns.
 
     Parameters
     ----------
     bands : `~collections.abc.Sequence` of `str`
         Bands; each gives a column ``host_mag_<band>``.
+    extra : `~collections.abc.Sequence` of `~dia_vetting.tables.Column`
+        `HOST_REDSHIFT`, `HOST_PROFILE` or both.
 
     Returns
     -------
     schema : `~dia_vetting.tables.TableSchema`
         `HOST_GALAXY` and these columns.
     """
-    extra = (Column(f"host_mag_{b}", "f8", f"AB magnitude in {b}; NaN if not measured", "mag") for b in bands)
-    return TableSchema(HOST_GALAXY.name, (*HOST_GALAXY.columns, *extra))
+    mags = (Column(f"host_mag_{b}", "f8", f"AB magnitude in {b}; NaN if not measured", "mag") for b in bands)
+    return TableSchema(HOST_GALAXY.name, (*HOST_GALAXY.columns, *mags, *extra))
 
 
 TRANSIENT_TRUTH = TableSchema(
