@@ -1,0 +1,222 @@
+"""SExtractor's answer: sep's detection and deblending, with published settings and with others.
+
+Farrens et al. (2022, A&A 657, A98) run sep at 1.5 times the noise with 32 levels and a contrast of 0.005, and
+compare with the true positions: a stamp is a blend if all its true sources are found within 2 pixels. That is
+no method, since it knows the truth; `published_verdicts` is it, for comparison with the published figures.
+Without the truth, what is detected decides here: the source in the middle is blended if sep split it off from
+another (the flag OBJ_MERGED), and has a companion if there is any other detection in the stamp.
+"""
+
+from __future__ import annotations
+
+__all__ = ["PUBLISHED", "TUNED", "SExtractor", "SExtractorSettings", "published_verdicts", "tune"]
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...extras import optional_import
+from ..flags import unscored
+from ..prediction import BlendPrediction
+from ..preparation import PreparedStamps, prepare
+from ..stamps import BlendStamps, BlendTruth
+
+type Verdicts = NDArray[np.int64]
+
+_FWHM_PER_SIGMA = 2.3548
+_DEFAULT_FWHM = 3.5
+"""FWHM of the filter where that of the PSF is not known, pixels."""
+_KERNEL_HALF = 3
+_CENTRE_DISTANCE = 5.0
+"""How far the detection nearest to the middle may be from it to be the source in question, pixels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SExtractorSettings:
+    """Settings of sep.
+
+    Parameters
+    ----------
+    threshold : `float`
+        Detection threshold over the rms of a blank pixel.
+    levels : `int`
+        Levels of deblending.
+    contrast : `float`
+        Least contrast of deblending.
+    min_area : `int`
+        Least number of pixels.
+    matched : `bool`
+        Whether stamps are filtered by a Gaussian as wide as the PSF, else by sep's own 3 x 3 kernel.
+    """
+
+    threshold: float = 1.5
+    levels: int = 32
+    contrast: float = 0.005
+    min_area: int = 5
+    matched: bool = False
+
+
+PUBLISHED = SExtractorSettings()
+"""Those of Farrens et al. (2022); what they leave out is sep's default."""
+
+TUNED = SExtractorSettings(levels=64, contrast=0.001)
+"""Deblends more. To be replaced by what `tune` finds on training stamps."""
+
+
+class SExtractor:
+    """sep, one stamp at a time.
+
+    Parameters
+    ----------
+    settings : `SExtractorSettings`, optional
+        The published ones by default.
+    """
+
+    def __init__(self, settings: SExtractorSettings = PUBLISHED) -> None:
+        self.settings = settings
+
+    def predict(self, stamps: BlendStamps) -> BlendPrediction:
+        """Return one answer per stamp, in their order."""
+        return self.predict_prepared(prepare(stamps))
+
+    def predict_prepared(self, prepared: PreparedStamps) -> BlendPrediction:
+        """Return one answer per stamp that was prepared, in their order.
+
+        ``p_blend`` and ``p_companion`` are 0 or 1, ``n_sources`` the number of detections, which may be 0.
+        SExtractor gives every pixel to one source, so that there is no ``overlap_area``.
+        """
+        answer = BlendPrediction.unknown(prepared.flags)
+        for index, found in self._catalogs(prepared):
+            answer.n_sources[index] = len(found)
+            answer.p_companion[index] = len(found) > 1
+            answer.p_blend[index] = _central_is_merged(found, prepared.pixels.shape[1])
+        return answer
+
+    def _catalogs(self, prepared: PreparedStamps) -> Iterator[tuple[int, Any]]:
+        """Yield the detections of each stamp that can be scored."""
+        sep = optional_import("sep", "embedded")
+        sep.set_extract_pixstack(1_000_000)
+        for index in np.flatnonzero(~unscored(prepared.flags)):
+            yield int(index), self._extract(sep, prepared, int(index))
+
+    def _extract(self, sep: Any, prepared: PreparedStamps, index: int) -> Any:
+        settings = self.settings
+        options: dict[str, Any] = {"minarea": settings.min_area, "deblend_nthresh": settings.levels}
+        options["deblend_cont"] = settings.contrast
+        if settings.matched:
+            options["filter_kernel"] = _kernel(float(prepared.psf_fwhm[index]))
+        valid = prepared.valid[index]
+        if not valid.all():
+            options["mask"] = ~valid
+        try:
+            return sep.extract(prepared.pixels[index], settings.threshold, err=1.0, **options)
+        except Exception as error:
+            # sep raises its own bare Exception when a source has too many pieces to deblend.
+            if "overflow" not in str(error):
+                raise
+            options["deblend_cont"] = 1.0
+            return sep.extract(prepared.pixels[index], settings.threshold, err=1.0, **options)
+
+    def verdicts(self, stamps: BlendStamps, truth: BlendTruth, radius: float = 2.0) -> Verdicts:
+        """Return what the published comparison makes of each stamp (see `published_verdicts`)."""
+        prepared = prepare(stamps)
+        verdicts = np.full(len(prepared), -1, np.int64)
+        for index, found in self._catalogs(prepared):
+            count = int(truth.n_sources[index])
+            true = np.stack([truth.x[index, :count], truth.y[index, :count]], axis=1)
+            verdicts[index] = _verdict(found, true, radius)
+        return verdicts
+
+
+def published_verdicts(
+    stamps: BlendStamps, truth: BlendTruth, settings: SExtractorSettings = PUBLISHED
+) -> Verdicts:
+    """Return SExtractor's answers as Farrens et al. (2022) count them, who match with the true positions.
+
+    By their public code: nothing detected is a miss, which is wrong for any stamp. One detection is a blend
+    if it was merged and all true sources are matched by it, which only a single source can be. Several are a
+    blend if all true sources are matched, or if one that was merged is. Each detection matches once, within 2
+    pixels, the central source first.
+
+    Parameters
+    ----------
+    stamps : `~..stamps.BlendStamps`
+        N stamps.
+    truth : `~..stamps.BlendTruth`
+        Their truth.
+    settings : `SExtractorSettings`, optional
+        Of sep.
+
+    Returns
+    -------
+    verdicts : `numpy.ndarray`, (N,), int64
+        1 for a blend, 0 for none, -1 for a miss or a stamp that cannot be scored.
+    """
+    return SExtractor(settings).verdicts(stamps, truth)
+
+
+def tune(
+    stamps: BlendStamps, blended: NDArray[np.bool_], candidates: list[SExtractorSettings]
+) -> SExtractorSettings:
+    """Return the settings with the best accuracy; the first of several alike.
+
+    Parameters
+    ----------
+    stamps : `~..stamps.BlendStamps`
+        N training stamps.
+    blended : `numpy.ndarray`, (N,), bool
+        Whether each is a blend.
+    candidates : `list` of `SExtractorSettings`
+        What to choose from.
+    """
+    prepared = prepare(stamps)
+
+    def accuracy(settings: SExtractorSettings) -> float:
+        return float(np.mean((SExtractor(settings).predict_prepared(prepared).p_blend > 0.5) == blended))
+
+    return max(candidates, key=accuracy)
+
+
+def _central_is_merged(found: Any, side: int) -> bool:
+    """Return whether the detection nearest to the middle was split off from another."""
+    if not len(found):
+        return False
+    middle = 0.5 * (side - 1)
+    distance = np.hypot(found["x"] - middle, found["y"] - middle)
+    nearest = int(np.argmin(distance))
+    merged = int(found["flag"][nearest]) & optional_import("sep", "embedded").OBJ_MERGED
+    return bool(merged) and bool(distance[nearest] <= _CENTRE_DISTANCE)
+
+
+def _verdict(found: Any, true: NDArray[np.float64], radius: float) -> int:
+    if not len(found):
+        return -1
+    matches = _match(found, true, radius)
+    merged = (found["flag"] & optional_import("sep", "embedded").OBJ_MERGED) != 0
+    matched = [match for match in matches if match >= 0]
+    if len(found) == 1:
+        return int(bool(merged[0]) and len(matched) == len(true))
+    return int(len(matched) == len(true) or bool(merged[matched].any()))
+
+
+def _match(found: Any, true: NDArray[np.float64], radius: float) -> list[int]:
+    """Return the detection nearest to each true source within a radius, each taken once; -1 for none."""
+    free = np.ones(len(found), bool)
+    matches = []
+    for x, y in true:
+        distance = np.where(free, np.hypot(found["x"] - x, found["y"] - y), np.inf)
+        nearest = int(np.argmin(distance))
+        matches.append(nearest if distance[nearest] < radius else -1)
+        free[nearest] &= matches[-1] < 0
+    return matches
+
+
+def _kernel(fwhm: float) -> NDArray[np.float32]:
+    """Return a Gaussian as wide as the PSF."""
+    sigma = (fwhm if np.isfinite(fwhm) else _DEFAULT_FWHM) / _FWHM_PER_SIGMA
+    place = np.arange(-_KERNEL_HALF, _KERNEL_HALF + 1)
+    profile = np.exp(-0.5 * (place / sigma) ** 2)
+    return np.outer(profile, profile).astype(np.float32)
