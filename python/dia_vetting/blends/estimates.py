@@ -19,8 +19,8 @@ _MIN_PIXELS = 100
 _ROUNDS = 3
 _BRIGHT = 30.0
 """Peak over the noise from which the width of a source is measured: noise then moves it by little."""
-_MIN_BRIGHT = 50
-_SMALLEST = 0.05
+_MIN_BRIGHT = 100
+_SMALLEST = 0.01
 """Quantile of the widths that stands for the smallest source."""
 
 
@@ -48,6 +48,8 @@ def estimate_noise(images: F32, valid: Bool | None = None) -> F32:
         In the unit of the stamps; NaN where there are fewer than 20 negative pixels, as with a sky that is
         not subtracted or a noise of zero.
     """
+    if not len(images):
+        return np.zeros(0, np.float32)
     usable = np.isfinite(images) if valid is None else valid & np.isfinite(images)
     pixels = np.where(usable, images, 0.0).astype(np.float64)
     negative = usable & (pixels < 0)
@@ -67,7 +69,7 @@ def estimate_noise(images: F32, valid: Bool | None = None) -> F32:
 def _rms_about_median(pixels: NDArray[np.float64], keep: Bool) -> NDArray[np.float64]:
     """Return the rms of some pixels of each stamp about their median; NaN where there are none."""
     count = keep.sum(axis=(1, 2))
-    ordered = np.sort(np.where(keep, pixels, np.inf).reshape(len(pixels), -1), axis=1)
+    ordered = np.sort(np.where(keep, pixels, np.inf).reshape(len(pixels), pixels[0].size), axis=1)
     median = ordered[np.arange(len(pixels)), np.maximum(count - 1, 0) // 2]
     with np.errstate(invalid="ignore", divide="ignore"):
         squares = np.where(keep, pixels - median[:, None, None], 0.0) ** 2
@@ -79,7 +81,7 @@ def estimate_psf(images: F32, noise_sigma: F32) -> float:
 
     No source is narrower than the PSF, so the narrowest ones of many bound it from above, and give it where
     some of them are stars. Widths are those of circles as large as the pixels above half of the brightest
-    one, of stamps whose peak is 30 times the noise; the 5 % quantile counts. The answer is too large where
+    one, of stamps whose peak is 30 times the noise; the 1 % quantile counts. The answer is too large where
     all sources are resolved, and says nothing of PSFs that differ between the stamps.
 
     Parameters
@@ -92,7 +94,7 @@ def estimate_psf(images: F32, noise_sigma: F32) -> float:
     Returns
     -------
     fwhm : `float`
-        Pixels; NaN with fewer than 50 bright stamps.
+        Pixels; NaN with fewer than 100 bright stamps.
     """
     pixels = np.where(np.isfinite(images), images, 0.0)
     peak = pixels.max(axis=(1, 2), initial=0.0)

@@ -98,9 +98,14 @@ class SExtractor:
     def _catalogs(self, prepared: PreparedStamps) -> Iterator[tuple[int, Any]]:
         """Yield the detections of each stamp that can be scored."""
         sep = optional_import("sep", "embedded")
-        sep.set_extract_pixstack(1_000_000)
-        for index in np.flatnonzero(~unscored(prepared.flags)):
-            yield int(index), self._extract(sep, prepared, int(index))
+        # Its buffer is for whole images by default, and made anew for each stamp: most of the time goes there.
+        before = sep.get_extract_pixstack()
+        sep.set_extract_pixstack(2 * prepared.pixels[:1].size + 1000)
+        try:
+            for index in np.flatnonzero(~unscored(prepared.flags)):
+                yield int(index), self._extract(sep, prepared, int(index))
+        finally:
+            sep.set_extract_pixstack(before)
 
     def _extract(self, sep: Any, prepared: PreparedStamps, index: int) -> Any:
         settings = self.settings
