@@ -10,11 +10,10 @@ import zipfile
 from collections.abc import Sequence
 from typing import Any
 
-import astropy.io.fits
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import BadInputError
+from ..bad_input import BadInputError
 
 MAX_SOURCES = 5
 """Largest number of sources in a stamp."""
@@ -157,6 +156,8 @@ def _arrays(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _fits_cube(path: pathlib.Path) -> Any:
+    import astropy.io.fits
+
     with astropy.io.fits.open(path) as hdus:
         return next((hdu.data for hdu in hdus if hdu.is_image and hdu.data is not None), None)
 

@@ -98,7 +98,7 @@ class SExtractor:
     def _catalogs(self, prepared: PreparedStamps) -> Iterator[tuple[int, Any]]:
         """Yield the detections of each stamp that can be scored."""
         sep = optional_import("sep", "embedded")
-        # Its buffer is for whole images by default, and made anew for each stamp: most of the time goes there.
+        # Its buffer is for whole images by default, and made anew for each stamp: most of the time.
         before = sep.get_extract_pixstack()
         sep.set_extract_pixstack(2 * prepared.pixels[:1].size + 1000)
         try:
