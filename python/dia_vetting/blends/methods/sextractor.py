@@ -26,10 +26,6 @@ from ..stamps import BlendStamps, BlendTruth
 
 type Verdicts = NDArray[np.int64]
 
-_FWHM_PER_SIGMA = 2.3548
-_DEFAULT_FWHM = 3.5
-"""FWHM of the filter where that of the PSF is not known, pixels."""
-_KERNEL_HALF = 3
 _CENTRE_DISTANCE = 5.0
 """How far the detection nearest to the middle may be from it to be the source in question, pixels."""
 
@@ -48,15 +44,15 @@ class SExtractorSettings:
         Least contrast of deblending.
     min_area : `int`
         Least number of pixels.
-    matched : `bool`
-        Whether stamps are filtered by a Gaussian as wide as the PSF, else by sep's own 3 x 3 kernel.
+    smooth : `bool`
+        Whether stamps are filtered by sep's own kernel of 3 x 3 pixels before detection.
     """
 
     threshold: float = 1.5
     levels: int = 32
     contrast: float = 0.005
     min_area: int = 5
-    matched: bool = False
+    smooth: bool = True
 
 
 PUBLISHED = SExtractorSettings()
@@ -111,8 +107,8 @@ class SExtractor:
         settings = self.settings
         options: dict[str, Any] = {"minarea": settings.min_area, "deblend_nthresh": settings.levels}
         options["deblend_cont"] = settings.contrast
-        if settings.matched:
-            options["filter_kernel"] = _kernel(float(prepared.psf_fwhm[index]))
+        if not settings.smooth:
+            options["filter_kernel"] = None
         valid = prepared.valid[index]
         if not valid.all():
             options["mask"] = ~valid
@@ -217,11 +213,3 @@ def _match(found: Any, true: NDArray[np.float64], radius: float) -> list[int]:
         matches.append(nearest if distance[nearest] < radius else -1)
         free[nearest] &= matches[-1] < 0
     return matches
-
-
-def _kernel(fwhm: float) -> NDArray[np.float32]:
-    """Return a Gaussian as wide as the PSF."""
-    sigma = (fwhm if np.isfinite(fwhm) else _DEFAULT_FWHM) / _FWHM_PER_SIGMA
-    place = np.arange(-_KERNEL_HALF, _KERNEL_HALF + 1)
-    profile = np.exp(-0.5 * (place / sigma) ** 2)
-    return np.outer(profile, profile).astype(np.float32)

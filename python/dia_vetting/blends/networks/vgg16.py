@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn import functional
 
 from ...model_table import TensorError
 from .base import BlendNetwork, Outputs, Targets, kind_losses
@@ -20,6 +21,9 @@ _LAYERS = (1, 1, 0, 2, 2, 0, 4, 4, 4, 0, 8, 8, 8, 0, 8, 8, 8, 0)
 Simonyan & Zisserman (2015, arXiv:1409.1556)."""
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the colours of ImageNet, which the common weights were trained with."""
+
+_LEAST_SIDE = 32
+"""Side of which the last maps have one pixel; smaller stamps are padded."""
 
 
 class Vgg16(BlendNetwork):
@@ -54,7 +58,8 @@ class Vgg16(BlendNetwork):
         """Return kinds of two columns; the PSF is ignored."""
         low, high = pixels.amin((1, 2, 3), keepdim=True), pixels.amax((1, 2, 3), keepdim=True)
         scaled = (pixels - low) / (high - low).clamp(min=1e-6)
-        maps = self.features((scaled - self.mean) / self.std)
+        padding = max(_LEAST_SIDE - pixels.shape[-1], 0)
+        maps = self.features(functional.pad((scaled - self.mean) / self.std, (0, padding, 0, padding)))
         blend = self.top(self.pool(maps).flatten(1)).float()
         return Outputs(torch.cat([torch.zeros_like(blend), blend], dim=1))
 
