@@ -18,7 +18,8 @@ class BlendFlag(enum.IntFlag):
     OFF_EDGE = 1 << 1
     """Whole rows or columns at an edge are NaN or exactly 0; they are left out."""
     SATURATED = 1 << 2
-    """Four pixels or more, well above the noise, have exactly the value of the brightest."""
+    """Four pixels or more, well above the noise, have exactly the value of the brightest, or 1e6 times the
+    noise."""
     BACKGROUND = 1 << 3
     """Even the darker pixels near the edges are above 0: a sky that is left, or a source that fills the
     stamp."""

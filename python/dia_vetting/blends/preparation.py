@@ -89,7 +89,7 @@ def prepare(stamps: BlendStamps, psf_fwhm: float | None = None) -> PreparedStamp
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = np.where(valid, images, 0.0) / np.where(np.isfinite(sigma), sigma, 1.0)[:, None, None]
     pixels = np.clip(scaled, -_LARGEST, _LARGEST).astype(np.float32)
-    flags = flags | _signal_flags(images, pixels, valid)
+    flags = flags | _signal_flags(pixels, valid)
     fwhm, psf_flags = _psf(images, sigma, stamps.psf_fwhm, psf_fwhm)
     return PreparedStamps(pixels, valid, fwhm, flags | psf_flags)
 
@@ -177,12 +177,11 @@ def _content_flags(images: F32, finite: Bool, valid: Bool, outside: Bool) -> I64
     return _combined(bits, len(images))
 
 
-def _signal_flags(images: F32, pixels: F32, valid: Bool) -> I64:
+def _signal_flags(pixels: F32, valid: Bool) -> I64:
     """Return flags of what is judged in units of the noise."""
-    side = images.shape[1]
-    high = np.where(valid, images, -np.inf).max(axis=(1, 2), initial=-np.inf)
+    side = pixels.shape[1]
     peak = np.where(valid, pixels, -np.inf).max(axis=(1, 2), initial=-np.inf)
-    at_peak = (valid & (images == high[:, None, None])).sum(axis=(1, 2))
+    at_peak = (valid & (pixels == peak[:, None, None])).sum(axis=(1, 2))
     middle = slice((side - 1) // 2 - 2, side // 2 + 3)
     ring = np.ones((side, side), bool)
     ring[_RING:-_RING, _RING:-_RING] = False
@@ -193,7 +192,7 @@ def _signal_flags(images: F32, pixels: F32, valid: Bool) -> I64:
         BlendFlag.FAINT: pixels[:, middle, middle].max(axis=(1, 2), initial=-np.inf) <= _FAINT,
         BlendFlag.BACKGROUND: dark > 0,
     }
-    return _combined(bits, len(images))
+    return _combined(bits, len(pixels))
 
 
 def _noise(images: F32, valid: Bool, given: F32, flags: I64) -> tuple[F32, I64]:
