@@ -82,7 +82,7 @@ class BlendNet(BlendNetwork):
         self.context = nn.Linear(options.hidden, half)
         last = nn.Conv2d(half, 8, 1)
         self.decode = nn.Sequential(*_convolution(half, half), nn.ReLU(), last)
-        # Maps start as mostly empty as they are: else the first hundreds of updates go there (Lin et al. 2017,
+        # Maps start as empty as they are: else the first hundreds of updates go there (Lin et al. 2017,
         # arXiv:1708.02002, section 4.1).
         assert last.bias is not None
         nn.init.constant_(last.bias[:4], _SOURCE_LOGIT)
