@@ -61,8 +61,8 @@ PUBLISHED = SExtractorSettings()
 TUNED = SExtractorSettings(threshold=2.5, contrast=0.0003, smooth=False)
 """The best of 32 settings (threshold 1 to 2.5, contrast 0.0001 to 0.005, smoothed or not, 32 or 64 levels).
 
-Tried on 600 stamps each of the presets great3, cfis, euclid and lsst, seed 900: accuracy 0.758, of the published
-settings 0.703.
+Tried on 600 stamps each of the presets great3, cfis, euclid and lsst, seed 900: accuracy 0.758, of the
+published settings 0.703.
 """
 
 
