@@ -109,6 +109,27 @@ def ingest_decam_command(
         context.exit(1)
 
 
+@main.command("flag-blends", cls=_Command)
+@click.argument("stamps", type=click.Path(path_type=Path))
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Parquet file to write."
+)
+@click.option("--model", default="", help="File with a blend model, or name of one that is shipped.")
+def flag_blends_command(stamps: Path, output: Path, model: str) -> None:
+    """Say which of the STAMPS are blends, how many sources they have and where these overlap.
+
+    STAMPS is a .npz file with the key images and optionally noise_sigma and psf_fwhm, a .npy or a FITS file:
+    a sky-subtracted cube (N, S, S) with S from 25 to 128. Rows are in the order of the stamps.
+    """
+    from .blends.flag_stamps import flag_stamps
+    from .blends.flags import unscored
+    from .blends.shipped import open_model
+
+    table = flag_stamps(stamps, output, open_model(model))
+    without = int(unscored(table.column("flags")).sum())
+    click.echo(f"{table.num_rows} stamps in {output}, {without} of them without a score (see their flags).")
+
+
 @main.command("summary", cls=_Command)
 @click.argument("repo")
 @click.argument("collection")

@@ -8,7 +8,12 @@ from collections.abc import Iterator
 
 import torch
 
-__all__ = ["deterministic_torch"]
+__all__ = ["best_device", "deterministic_torch"]
+
+
+def best_device() -> torch.device:
+    """Return the graphics card where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @contextlib.contextmanager

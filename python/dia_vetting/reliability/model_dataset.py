@@ -7,9 +7,7 @@ builds by name. Any Parquet reader can open it.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +16,17 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pydantic
 from numpy.typing import NDArray
 
-from ..errors import BadInputError
+from ..model_table import (
+    ContentHashError,
+    ModelCardError,
+    NewerFormatError,
+    TensorError,
+    TensorRow,
+    card_values,
+    content_digest,
+    read_tensors,
+    write_table,
+)
 
 __all__ = [
     "FORMAT_VERSION",
@@ -38,40 +46,13 @@ __all__ = [
 FORMAT_VERSION = 2
 """Version of the layout described here; a reader refuses newer ones."""
 
-_CARD_KEY = b"dia_vetting:model_card"
 _PROVENANCE_KEY = b"dia_vetting:training_datasets"
 _CELLS = "trained_cells"
 
 INHERITED_CELLS = "inherited_cells"
 """Name among the auxiliary arrays of `ReliabilityModel.inherited_cells`."""
-_SCHEMA = pa.schema(
-    [
-        pa.field("network", pa.int32(), metadata={"description": "Network; -1 for what is not of a network"}),
-        pa.field("name", pa.string(), metadata={"description": "Name of the tensor in its network"}),
-        pa.field("dtype", pa.string(), metadata={"description": "NumPy dtype, little-endian"}),
-        pa.field("shape", pa.list_(pa.int64()), metadata={"description": "Shape, C order"}),
-        pa.field("data", pa.large_binary(), metadata={"description": "Raw bytes"}),
-    ]
-)
-_DTYPES = ("<f4", "<i8")
 
 type Weights = Mapping[str, NDArray[Any]]
-
-
-class ModelCardError(BadInputError):
-    """A table without a model card, or with one that does not hold what it must."""
-
-
-class NewerFormatError(BadInputError):
-    """A model in a newer format than this version of the package reads."""
-
-
-class TensorError(BadInputError):
-    """A tensor whose bytes, dtype or shape are not what the model says."""
-
-
-class ContentHashError(BadInputError):
-    """A model whose content is not what was written."""
 
 
 class ModelCard(pydantic.BaseModel):
@@ -167,7 +148,7 @@ class ReliabilityModel:
         """Return the model with its content hash in the card."""
         return dataclasses.replace(self, card=self.card.model_copy(update={"content_hash": self._digest()}))
 
-    def _tensors(self) -> Iterator[tuple[int, str, NDArray[Any]]]:
+    def _tensors(self) -> Iterator[TensorRow]:
         yield -1, _CELLS, self.trained_cells
         for name, tensor in self.auxiliary.items():
             yield -1, name, tensor
@@ -176,13 +157,7 @@ class ReliabilityModel:
                 yield index, name, tensor
 
     def _digest(self) -> str:
-        card = self.card.model_copy(update={"content_hash": ""}).model_dump(mode="json")
-        digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
-        for network, name, tensor in self._tensors():
-            dtype, shape, data = _encode(tensor)
-            digest.update(f"\x1e{network}\x1f{name}\x1f{dtype}\x1f{shape}\x1f".encode())
-            digest.update(data)
-        return digest.hexdigest()
+        return content_digest(self.card.model_dump(mode="json"), self._tensors())
 
 
 def to_table(model: ReliabilityModel) -> pa.Table:
@@ -199,12 +174,7 @@ def to_table(model: ReliabilityModel) -> pa.Table:
         Columns network, name, dtype, shape, data; the card as JSON in the schema metadata.
     """
     model = model.sealed()
-    rows = [(fold, name, *_encode(tensor)) for fold, name, tensor in model._tensors()]
-    columns = [
-        pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), _SCHEMA, strict=True)
-    ]
-    schema = _SCHEMA.with_metadata({_CARD_KEY: json.dumps(model.card.model_dump(mode="json"))})
-    return pa.Table.from_arrays(columns, schema=schema)
+    return write_table(model.card.model_dump(mode="json"), model._tensors())
 
 
 def from_table(table: pa.Table, source: str = "reliability_model") -> ReliabilityModel:
@@ -236,11 +206,7 @@ def from_table(table: pa.Table, source: str = "reliability_model") -> Reliabilit
     card = _read_card(table, source)
     networks: list[dict[str, NDArray[Any]]] = [{} for _ in range(card.n_folds * card.members)]
     others: dict[str, NDArray[Any]] = {}
-    for row in zip(*(table.column(field.name) for field in _SCHEMA), strict=True):
-        index, name, dtype, shape, data = (value.as_py() for value in row)
-        if not -1 <= index < len(networks):
-            raise TensorError(source, f"networks 0 to {len(networks) - 1}", f"network {index}")
-        tensor = _decode(dtype, shape, data, f"{source}: tensor {name} of network {index}")
+    for index, name, tensor in read_tensors(table, source, len(networks)):
         (others if index == -1 else networks[index])[name] = tensor
     cells = others.pop(_CELLS, None)
     if cells is None or not all(networks):
@@ -280,36 +246,8 @@ def provenance(table: pa.Table) -> dict[str, str]:
 
 
 def _read_card(table: pa.Table, source: str) -> ModelCard:
-    text = (table.schema.metadata or {}).get(_CARD_KEY)
-    if text is None:
-        raise ModelCardError(source, "a model card in the schema metadata", "none")
-    for field in _SCHEMA:
-        if field.name not in table.column_names or table.schema.field(field.name).type != field.type:
-            raise ModelCardError(
-                source, f"column {field.name!r} of type {field.type}", str(table.schema.names)
-            )
-    try:
-        values = json.loads(text)
-        version = int(values["format_version"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelCardError(source, "a model card in JSON with a format_version", repr(error)) from None
-    if version > FORMAT_VERSION:
-        raise NewerFormatError(source, f"format {FORMAT_VERSION} or older", f"format {version}")
+    values = card_values(table, source, FORMAT_VERSION)
     try:
         return ModelCard.model_validate(values)
     except pydantic.ValidationError as error:
         raise ModelCardError(source, "a complete model card", str(error)) from None
-
-
-def _encode(tensor: NDArray[Any]) -> tuple[str, list[int], bytes]:
-    little = np.asarray(tensor, dtype=np.asarray(tensor).dtype.newbyteorder("<"))
-    return little.dtype.str, list(little.shape), little.tobytes()
-
-
-def _decode(dtype: str, shape: list[int], data: bytes, source: str) -> NDArray[Any]:
-    if dtype not in _DTYPES:
-        raise TensorError(source, f"dtype {' or '.join(_DTYPES)}", repr(dtype))
-    expected = math.prod(shape) * np.dtype(dtype).itemsize
-    if any(n < 0 for n in shape) or len(data) != expected:
-        raise TensorError(source, f"{expected} bytes for shape {shape}", f"{len(data)} bytes")
-    return np.frombuffer(data, dtype=dtype).reshape(shape).copy()

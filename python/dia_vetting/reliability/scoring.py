@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from ..errors import BadInputError
 from ..skycells import sky_cell, sky_fold
 from .calibration import Calibration
+from .deterministic import best_device
 from .inputs import CHANNELS, LAYOUT, METADATA, NetworkInputs, network_inputs, unscorable_reasons
-from .model_dataset import ReliabilityModel, TensorError
+from .model_dataset import ReliabilityModel
 from .networks import build_network, check_options
-from .networks.base import TripletNetwork
+from .networks.base import TripletNetwork, load_weights
 from .outliers import OutlierModel
 
 __all__ = [
@@ -65,11 +66,6 @@ class Scores:
     ood: F32
     fold: NDArray[np.int64]
     reason: NDArray[np.str_]
-
-
-def best_device() -> torch.device:
-    """Return the graphics card where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def load_networks(model: ReliabilityModel, source: str = "reliability_model") -> list[TripletNetwork]:
@@ -288,12 +284,5 @@ def _outliers(model: ReliabilityModel, index: int) -> OutlierModel | None:
 
 
 def _load(network: TripletNetwork, weights: Any, source: str) -> TripletNetwork:
-    wanted = network.state_dict()
-    if wanted.keys() != weights.keys():
-        missing, unknown = sorted(wanted.keys() - weights.keys()), sorted(weights.keys() - wanted.keys())
-        raise TensorError(source, "the tensors of its architecture", f"missing {missing}, unknown {unknown}")
-    for name, tensor in wanted.items():
-        if tuple(tensor.shape) != weights[name].shape:
-            raise TensorError(source, f"{name!r} of shape {tuple(tensor.shape)}", str(weights[name].shape))
-    network.load_state_dict({name: torch.from_numpy(np.array(weights[name])) for name in wanted})
+    load_weights(network, weights, source)
     return network.baked().to(memory_format=torch.channels_last)

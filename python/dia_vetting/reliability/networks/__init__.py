@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...errors import BadInputError
+from ...bad_input import BadInputError
 from .options import (
     DihedralResNetOptions,
     NetworkOptions,
@@ -51,7 +51,12 @@ class UnknownOptionError(BadInputError):
     """The architecture has no such option, or the option not this value."""
 
 
-def check_options(name: str, options: Mapping[str, Any], source: str = "architecture") -> NetworkOptions:
+def check_options(
+    name: str,
+    options: Mapping[str, Any],
+    source: str = "architecture",
+    architectures: Mapping[str, type[NetworkOptions]] = ARCHITECTURES,
+) -> NetworkOptions:
     """Check an architecture's name and options.
 
     Parameters
@@ -62,6 +67,8 @@ def check_options(name: str, options: Mapping[str, Any], source: str = "architec
         Values by option name; what is left out has its default.
     source : `str`, optional
         Where these come from, for the message.
+    architectures : `~collections.abc.Mapping`, optional
+        Those that there are.
 
     Returns
     -------
@@ -75,14 +82,14 @@ def check_options(name: str, options: Mapping[str, Any], source: str = "architec
     UnknownOptionError
         If there is no such option, or its value is out of range; the message lists those there are.
     """
-    if name not in ARCHITECTURES:
-        raise UnknownArchitectureError(source, f"one of {', '.join(ARCHITECTURES)}", repr(name))
-    known = [field.name for field in dataclasses.fields(ARCHITECTURES[name])]
+    if name not in architectures:
+        raise UnknownArchitectureError(source, f"one of {', '.join(architectures)}", repr(name))
+    known = [field.name for field in dataclasses.fields(architectures[name])]
     for option in options:
         if option not in known:
             raise UnknownOptionError(f"{source} {name}", f"options {', '.join(known)}", repr(option))
     try:
-        return ARCHITECTURES[name](**options)
+        return architectures[name](**options)
     except (TypeError, ValueError) as error:
         raise UnknownOptionError(f"{source} {name}", "options within their ranges", str(error)) from None
 

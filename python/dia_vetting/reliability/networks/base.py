@@ -5,13 +5,18 @@ from __future__ import annotations
 import abc
 import copy
 import itertools
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = ["Bakeable", "TripletNetwork"]
+from ...model_table import TensorError
+
+__all__ = ["Bakeable", "TripletNetwork", "bake", "load_weights"]
 
 
 class Bakeable(nn.Module, abc.ABC):
@@ -84,12 +89,19 @@ class TripletNetwork(nn.Module, abc.ABC):
             parameters are not those of the architecture.
         """
         network = copy.deepcopy(self).eval().requires_grad_(False)
-        _bake(network)
+        bake(network)
         return network
 
 
-def _bake(module: nn.Module) -> None:
-    """Bake the layers inside a module, in place."""
+def bake(module: nn.Module) -> None:
+    """Fold batch normalisation into convolutions and bake the layers inside a module, in place.
+
+    Parameters
+    ----------
+    module : `torch.nn.Module`
+        In evaluation mode. A normalisation is folded where it follows a convolution in a
+        `~torch.nn.Sequential`.
+    """
     if isinstance(module, nn.Sequential):
         for first, second in itertools.pairwise(list(module._modules)):
             conv, norm = module._modules[first], module._modules[second]
@@ -100,4 +112,31 @@ def _bake(module: nn.Module) -> None:
         if isinstance(child, Bakeable):
             setattr(module, name, child.baked())
         else:
-            _bake(child)
+            bake(child)
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, NDArray[Any]], source: str) -> None:
+    """Put the weights of a model into a network, in place.
+
+    Parameters
+    ----------
+    network : `torch.nn.Module`
+        Of the architecture that the model says.
+    weights : `~collections.abc.Mapping`
+        Parameters and buffers by name.
+    source : `str`
+        Where they come from, for messages.
+
+    Raises
+    ------
+    TensorError
+        If there are others than those of the network, or they have other shapes.
+    """
+    wanted = network.state_dict()
+    if wanted.keys() != weights.keys():
+        missing, unknown = sorted(wanted.keys() - weights.keys()), sorted(weights.keys() - wanted.keys())
+        raise TensorError(source, "the tensors of its architecture", f"missing {missing}, unknown {unknown}")
+    for name, tensor in wanted.items():
+        if tuple(tensor.shape) != weights[name].shape:
+            raise TensorError(source, f"{name!r} of shape {tuple(tensor.shape)}", str(weights[name].shape))
+    network.load_state_dict({name: torch.from_numpy(np.array(weights[name])) for name in wanted})
