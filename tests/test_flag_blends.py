@@ -80,3 +80,16 @@ def test_bad_input_ends_in_one_line(tmp_path: Path, model: Path, monkeypatch: py
     assert result.exit_code == 1
     assert "expected a file with a model (no model is shipped)" in result.output
     assert not output.exists()
+
+
+@pytest.mark.parametrize("size", [24, 129])
+def test_sizes_that_are_not_taken_are_flagged_rows(tmp_path: Path, size: int) -> None:
+    """With the shipped model: every row is there, without a score."""
+    np.save(tmp_path / "stamps.npy", np.ones((3, size, size)))
+    output = tmp_path / "flags.parquet"
+    assert run(tmp_path / "stamps.npy", "--output", output).exit_code == 0
+    table = pq.read_table(output)
+    assert [flags & int(BlendFlag.SIZE) for flags in table.column("flags").to_pylist()] == 3 * [
+        BlendFlag.SIZE
+    ]
+    assert table.column("p_blend").null_count == 3

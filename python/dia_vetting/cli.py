@@ -114,8 +114,8 @@ def ingest_decam_command(
 @click.option(
     "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Parquet file to write."
 )
-@click.option("--model", default="", help="File with a blend model, or name of one that is shipped.")
-def flag_blends_command(stamps: Path, output: Path, model: str) -> None:
+@click.option("--model", help="Parquet file or name of a shipped model; the default one that is shipped.")
+def flag_blends_command(stamps: Path, output: Path, model: str | None) -> None:
     """Say which of the STAMPS are blends, how many sources they have and where these overlap.
 
     STAMPS is a .npz file with the key images and optionally noise_sigma and psf_fwhm, a .npy or a FITS file:
@@ -123,9 +123,9 @@ def flag_blends_command(stamps: Path, output: Path, model: str) -> None:
     """
     from .blends.flag_stamps import flag_stamps
     from .blends.flags import unscored
-    from .blends.shipped import open_model
+    from .blends.shipped import DEFAULT_MODEL, open_model
 
-    table = flag_stamps(stamps, output, open_model(model))
+    table = flag_stamps(stamps, output, open_model(model or DEFAULT_MODEL))
     without = int(unscored(table.column("flags")).sum())
     click.echo(f"{table.num_rows} stamps in {output}, {without} of them without a score (see their flags).")
 

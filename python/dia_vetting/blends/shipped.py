@@ -15,8 +15,8 @@ from ..bad_input import BadInputError
 from ..reliability.shipped import UnknownModelError
 from .model_io import BlendModel, from_table
 
-DEFAULT_MODEL = ""
-"""The shipped model that is used where none is named; none is shipped yet."""
+DEFAULT_MODEL = "simulated-1"
+"""The shipped model that is used where none is named."""
 
 _SUFFIX = ".parquet"
 

@@ -120,7 +120,8 @@ def read_stamps(path: str | pathlib.Path) -> BlendStamps:
     Returns
     -------
     stamps : `BlendStamps`
-        In the order of the file. What the file does not say about noise and PSF is NaN.
+        In the order of the file. What the file does not say about noise and PSF is NaN. A side S that the
+        methods do not take is for their flags to say (`.flags.BlendFlag.SIZE`).
 
     Raises
     ------
@@ -130,9 +131,8 @@ def read_stamps(path: str | pathlib.Path) -> BlendStamps:
     path = pathlib.Path(path)
     arrays = _arrays(path)
     images = _numbers(path, "images", arrays)
-    if images.ndim != 3 or images.shape[1] != images.shape[2] or not MIN_SIZE <= images.shape[1] <= MAX_SIZE:
-        expected = f"shape (N, S, S) with S from {MIN_SIZE} to {MAX_SIZE}"
-        raise BadInputError(f"{path}, key 'images'", expected, str(images.shape))
+    if images.ndim != 3 or images.shape[1] != images.shape[2]:
+        raise BadInputError(f"{path}, key 'images'", "shape (N, S, S)", str(images.shape))
     return BlendStamps(
         images, *(_per_stamp(path, key, arrays, len(images)) for key in ("noise_sigma", "psf_fwhm"))
     )
