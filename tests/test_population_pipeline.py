@@ -107,9 +107,13 @@ def test_light_curves_are_followed_to_forced_photometry(run):
     found = objects[objects["diaObjectId"] > 0]
     assert len(found) > 0.3 * len(objects)
     assert set(points["injection_id"]) == set(fits["injection_id"]) == set(found["injection_id"])
-    bright = fits[(fits["band"] == "all") & (fits["snr"] > 30)]
-    assert len(bright) > 3
-    assert np.median(bright["amplitude"]) == pytest.approx(1.0, abs=0.05)
+    whole = fits[fits["band"] == "all"]
+    assert len(whole) == len(found)
+    # Three visits: hardly a shape. What is bright is as bright as it was injected.
+    bright = points[points["used"] & (np.abs(points["flux"]) > 30 * points["psfDiffFluxErr"])]
+    assert len(bright) > 5
+    assert np.median(bright["psfDiffFlux"] / bright["flux"]) == pytest.approx(1.0, abs=0.03)
+    assert np.isfinite(whole["amplitude"]).any()
     metrics = butler.get("injection_light_curve_metrics")
     assert metrics["supernova"]["n"] + metrics["agn"]["n"] == len(objects)
     for plot in ("light_curve", "light_curve_fit"):
