@@ -369,6 +369,11 @@ def main() -> None:
     parser.add_argument(
         "--template-visit", type=int, action="append", default=[], help="See dia-vetting ingest-decam."
     )
+    parser.add_argument(
+        "--join",
+        type=Path,
+        help="DIR of an earlier call with as many seeds and other templates, counted too.",
+    )
     parser.add_argument("--jobs", type=int, default=1, help="Processes of pipetask.")
     options = parser.parse_args()
     repo = prepare(options.folder, options.model, options.out, options.template_visit)
@@ -378,8 +383,13 @@ def main() -> None:
     run_pipeline(repo, "u/decam/unmasked", [UNMASKED, *INPUTS], 0, options.jobs)
     campaign = gather(repo, seeds)
     draw_transient(repo, INPUTS, campaign.outcomes, campaign.sources, options.out / "decam_transient.png")
-    report_recovery(campaign.outcomes)
-    report_photometry(campaign.outcomes)
+    outcomes = campaign.outcomes
+    if options.join:
+        earlier = gather(options.join / "repo", seeds).outcomes
+        earlier["seed"] += options.seeds  # other injections than those of the same seed here
+        outcomes = vstack([outcomes, earlier], metadata_conflicts="silent")
+    report_recovery(outcomes)
+    report_photometry(outcomes)
     report_scores(campaign.sources)
     report_others(campaign.sources)
     report_cosmic_rays(repo, campaign.sources)
