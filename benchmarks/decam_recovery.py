@@ -372,7 +372,7 @@ def main() -> None:
     parser.add_argument(
         "--join",
         type=Path,
-        help="DIR of an earlier call with as many seeds and other templates, counted too.",
+        help="DIR of an earlier call with other templates and as many seeds: counted too.",
     )
     parser.add_argument("--jobs", type=int, default=1, help="Processes of pipetask.")
     options = parser.parse_args()
