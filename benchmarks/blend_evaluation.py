@@ -193,9 +193,8 @@ def evaluate_case(
     methods: Mapping[str, Method],
     test: tuple[BlendStamps, BlendTruth],
     thresholds: Mapping[str, float],
-    reference: str = "",
 ) -> Evaluated:
-    """Evaluate all methods on the same stamps; with a reference, differences of accuracy from it too."""
+    """Evaluate all methods on the same stamps."""
     stamps, truth = test
     rows = evaluation_rows(truth, case.any_companion, generator("blend evaluation", case.name))
     said = {name: asked(method, stamps) for name, method in methods.items()}
@@ -205,26 +204,31 @@ def evaluate_case(
     for name, method in methods.items():
         if method.learned:
             of[name] |= overlap_figures(method.learned, rows, stamps, truth)
-    said["sextractor_matched"] = with_truth(stamps, truth)
-    of["sextractor_matched"] = evaluate_method(rows, said["sextractor_matched"], 0.5, stamps, case.preset)
-    if reference:
-        for name in methods:
-            difference = evaluation.accuracy_difference(rows, said[name], said[reference])
-            of[name]["accuracy_minus_in_domain"] = {"reference": reference, "difference": difference}
+    if case.any_companion:  # the published comparison has no other companions
+        said["sextractor_matched"] = one = with_truth(stamps, truth)
+        of["sextractor_matched"] = evaluate_method(rows, one, 0.5, stamps, case.preset)
     terms = evaluation_counts.terms(case.preset, truth)
     figures = {"count": len(truth), "groups": rows.weights.shape[1], "terms": terms, "methods": of}
     return Evaluated(case, figures, said, rows, stamps)
 
 
-def in_domain(models: Mapping[str, BlendModel], preset: str) -> str:
-    """Return the model trained on the fewest presets, this among them; empty where it is alone."""
-    same = [name for name, model in models.items() if model.card.method == first_card(models).method]
-    trained = [name for name in same if preset in models[name].card.presets]
-    return min(trained, key=lambda n: len(models[n].card.presets)) if trained and len(same) > 1 else ""
+def add_transfer(done: Evaluated, models: Mapping[str, BlendModel]) -> None:
+    """Add the accuracy of each model of the first one's method minus that of the one that is at home here.
 
-
-def first_card(models: Mapping[str, BlendModel]) -> Any:
-    return next(iter(models.values())).card
+    At home is the model that was trained on the fewest presets with this one among them.
+    """
+    method, preset = next(iter(models.values())).card.method, done.case.preset.name
+    presets = {name: m.card.presets for name, m in models.items() if m.card.method == method}
+    trained = [name for name, known in presets.items() if preset in known]
+    home = min(trained, key=lambda name: len(presets[name]), default="")
+    for name in presets if home else ():
+        if name != home:
+            difference = evaluation.accuracy_difference(done.rows, done.said[name], done.said[home])
+            done.figures["methods"][name]["transfer"] = {
+                "reference": home,
+                "left_out": preset not in presets[name],
+                "difference": difference,
+            }
 
 
 def plain(value: Any) -> Any:
@@ -280,7 +284,8 @@ def main() -> None:
         thresholds = {name: threshold_of(method, case, validation) for name, method in methods.items()}
         del validation
         test = simulate(case.preset, args.count, args.seed, args.jobs)
-        done = evaluate_case(case, methods, test, thresholds, in_domain(models, case.preset.name))
+        done = evaluate_case(case, methods, test, thresholds)
+        add_transfer(done, models)
         print_case(case.name, done.figures)
         file = case.name.replace(", sigma ", "_")
         draw_gallery(done, next(iter(models)), args.out / f"mistakes_{file}.png")

@@ -202,7 +202,9 @@ def test_terms_are_those_of_the_simulator() -> None:
     terms = evaluation_counts.terms(preset, truth)
     assert terms["segmentation_threshold"] == SEGMENTATION_THRESHOLD
     assert terms["least_blend_distance"] == 0.6
-    assert terms["faintest_companion"] == pytest.approx(0.1)
+    assert terms["least_companion"] == pytest.approx(0.1)  # 2.5 mag
+    assert terms["least_flux_ratio"] == pytest.approx(10**-1.6)  # 19.5 to 23.5 mag
+    assert terms["flux_ratio"] > terms["least_flux_ratio"]
     blend = truth.kind == "blend"
     assert terms["separation"] == truth.separation[blend].min()
     assert terms["flux_ratio"] == truth.flux_ratio[blend].min()

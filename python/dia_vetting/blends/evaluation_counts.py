@@ -171,14 +171,18 @@ def terms(preset: Preset, truth: BlendTruth) -> dict[str, Any]:
     terms : `dict`
         ``segmentation_threshold`` over the noise; ``least_blend_distance``, of companions in a blend over the
         sum of the half-light radii behind the PSF, `None` where it is not limited;
-        ``faintest_companion``, the least flux of a companion over that of the central source; and of the
+        ``least_companion``, the least flux of a companion over that of the central source;
+        ``least_flux_ratio``, of the fainter over the brighter, since companions may be brighter; and of the
         blends that were made the least ``separation`` (pixels) and ``flux_ratio``.
     """
+    population = preset.population
+    span = population.magnitude[1] - population.magnitude[0]
     blend = truth.kind == "blend"
     return {
         "segmentation_threshold": SEGMENTATION_THRESHOLD,
         "least_blend_distance": preset.layout.blend[0] if preset.layout.offset is None else None,
-        "faintest_companion": float(10.0 ** (-0.4 * preset.population.contrast)),
+        "least_companion": float(10.0 ** (-0.4 * min(population.contrast, span))),
+        "least_flux_ratio": float(10.0 ** (-0.4 * span)),
         "separation": float(truth.separation[blend].min()) if blend.any() else None,
         "flux_ratio": float(truth.flux_ratio[blend].min()) if blend.any() else None,
     }

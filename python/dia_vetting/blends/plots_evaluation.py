@@ -12,6 +12,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from numpy.typing import NDArray
 
 from ..reliability.bootstrap import Estimate
@@ -63,9 +64,10 @@ def confusion_figure(matrices: Mapping[str, NDArray[np.int64]], title: str) -> F
     rows, columns = whole.sum(axis=1) > 0, np.ones(len(PREDICTED), bool)
     columns[-1] = whole[:, -1].any()
     columns[KINDS.index("separated")] = whole[:, KINDS.index("separated")].any()
-    across = min(len(matrices), 4)
-    down = -(-len(matrices) // across)
-    height = 0.62 * int(rows.sum()) + 0.85
+    down = -(-len(matrices) // 4)
+    across = -(-len(matrices) // down)
+    lines = max(name.count("\n") for name in matrices)
+    height = 0.62 * int(rows.sum()) + 0.75 + 0.17 * lines
     figure = new_figure(_PANEL * across + 0.5, height * down + 0.5)
     axes = figure.subplots(down, across, squeeze=False)
     for index, axis in enumerate(axes.flat):
@@ -162,26 +164,33 @@ def tpr_figure(bins: Mapping[str, Mapping[str, Mapping[str, Any]]], title: str) 
     figure = new_figure(13.0, 4.9)
     axes = list(figure.subplots(1, len(_AXES), sharey=True))
     for axis, (quantity, label) in zip(axes, _AXES.items(), strict=True):
-        for index, (name, of_method) in enumerate(bins.items()):
-            if quantity in of_method:
-                _draw_bins(axis, of_method[quantity], index, name)
+        _draw_quantity(axis, {name: of_method[quantity] for name, of_method in bins.items()})
         axis.set_xlabel(label)
         axis.grid(alpha=0.25)
         axis.set_ylim(-0.03, 1.03)
-        if not axis.lines:
-            say_nothing_to_draw(axis, "no such stamps")
-    axes[1].set_xscale("log")
+    if axes[1].lines:
+        axes[1].set_xscale("log")
+        axes[1].xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes[1].xaxis.set_major_formatter(ScalarFormatter())
+        axes[1].xaxis.set_minor_formatter(NullFormatter())
     axes[0].set_ylabel("true positive rate")
     legend_below(figure, axes, 4)
     figure.suptitle(title, fontsize=10)
     return figure
 
 
-def _draw_bins(axis: Axes, bins: Mapping[str, Any], index: int, name: str) -> None:
-    drawn = np.asarray(bins["n"]) >= _FEW
-    value, low, high = (getattr(bins["rate"], end)[drawn] for end in _ENDS)
-    error = np.maximum([value - low, high - value], 0)
-    axis.errorbar(bins["median"][drawn], value, yerr=error, **_style(index), label=name)
+def _draw_quantity(axis: Axes, bins: Mapping[str, Mapping[str, Any]]) -> None:
+    """Draw all methods, each a little to the right of the one before, so that all intervals are seen."""
+    drawn = np.asarray(next(iter(bins.values()))["n"]) >= _FEW
+    if not drawn.any():
+        say_nothing_to_draw(axis, "no such stamps")
+        return
+    for index, (name, of_method) in enumerate(bins.items()):
+        place, shift = of_method["median"][drawn], index - 0.5 * (len(bins) - 1)
+        place = place + 0.05 * shift * np.gradient(place) if len(place) > 1 else place
+        value, low, high = (getattr(of_method["rate"], end)[drawn] for end in _ENDS)
+        error = np.maximum([value - low, high - value], 0)
+        axis.errorbar(place, value, yerr=error, **_style(index), label=name)
 
 
 def transfer_figure(
@@ -205,7 +214,7 @@ def transfer_figure(
     """
     presets = list(dict.fromkeys(preset for of_model in values.values() for preset in of_model))
     grid = np.array([[float(of[p].value) if p in of else np.nan for p in presets] for of in values.values()])
-    figure = new_figure(1.35 * len(presets) + 3.2, 0.62 * len(values) + 1.7)
+    figure = new_figure(1.5 * len(presets) + 3.6, 0.62 * len(values) + 1.7)
     axis = figure.subplots()
     colours = colormaps["viridis"]
     low = float(np.nanmin(grid)) - 0.02
@@ -217,7 +226,7 @@ def transfer_figure(
             if preset in trained_on[name]:
                 place = (column - 0.47, row - 0.46)
                 axis.add_patch(Rectangle(place, 0.94, 0.92, fill=False, edgecolor=ORANGE, linewidth=2.5))
-    axis.set_xticks(range(len(presets)), presets)
+    axis.set_xticks(range(len(presets)), [preset.replace(", ", "\n") for preset in presets])
     axis.set_yticks(range(len(values)), list(values))
     axis.tick_params(length=0)
     axis.set_xlabel("tested on (framed: trained on it too)")

@@ -18,6 +18,7 @@ from .stamps import BlendStamps, BlendTruth
 
 _SHOWN = 16
 _COLUMNS = 8
+_HEADINGS = {"missed": "called no blend, but are one", "false": "called a blend, but are none"}
 
 
 def worst_mistakes(
@@ -71,7 +72,7 @@ def gallery_figure(
     -------
     figure : `matplotlib.figure.Figure`
         Brightness is as arcsinh of the pixels over the noise. Crosses are true sources, the central one
-        upright.
+        upright. Above each: probability, SNR, kind, number, separation and flux ratio.
     """
     lines = [max(-(-len(rows) // _COLUMNS), 1) for rows in mistakes.values()]
     figure = new_figure(1.35 * _COLUMNS, 1.85 * sum(lines) + 0.9)
@@ -80,7 +81,7 @@ def gallery_figure(
         mistakes.items(),
         strict=True,
     ):
-        part.suptitle(f"{name}: {len(rows)} worst" if len(rows) else name, fontsize=10, fontweight="bold")
+        part.suptitle(_HEADINGS[name], fontsize=10, fontweight="bold")
         axes = part.subplots(max(-(-len(rows) // _COLUMNS), 1), _COLUMNS, squeeze=False)
         for axis in axes.flat:
             axis.set_axis_off()
@@ -89,7 +90,7 @@ def gallery_figure(
         for axis, row in zip(axes.flat, rows, strict=False):
             _draw(axis, stamps, truth, int(row))
             axis.set_title(_caption(truth, score, int(row)), fontsize=7)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(f"{title} (+ central source, x others; asinh of pixels over noise)", fontsize=10)
     return figure
 
 
