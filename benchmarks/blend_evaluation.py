@@ -186,6 +186,12 @@ class Evaluated:
     said: dict[str, BlendPrediction]
     rows: EvaluationRows
     stamps: BlendStamps
+    real: bool = False
+
+    @property
+    def title(self) -> str:
+        """What it is of, for figures."""
+        return self.case.name + (", blends of real galaxies" if self.real else "")
 
 
 def evaluate_case(
@@ -193,6 +199,7 @@ def evaluate_case(
     methods: Mapping[str, Method],
     test: tuple[BlendStamps, BlendTruth],
     thresholds: Mapping[str, float],
+    real: bool = False,
 ) -> Evaluated:
     """Evaluate all methods on the same stamps."""
     stamps, truth = test
@@ -209,7 +216,7 @@ def evaluate_case(
         of["sextractor_matched"] = evaluate_method(rows, one, 0.5, stamps, case.preset)
     terms = evaluation_counts.terms(case.preset, truth)
     figures = {"count": len(truth), "groups": rows.weights.shape[1], "terms": terms, "methods": of}
-    return Evaluated(case, figures, said, rows, stamps)
+    return Evaluated(case, figures, said, rows, stamps, real)
 
 
 def add_transfer(done: Evaluated, models: Mapping[str, BlendModel]) -> None:
@@ -249,9 +256,19 @@ def plain(value: Any) -> Any:
 def draw_gallery(evaluated: Evaluated, name: str, path: Path) -> None:
     rows, said = evaluated.rows, evaluated.said[name]
     mistakes = worst_mistakes(rows, said)
-    title = f"{name} on {evaluated.case.name}: the mistakes it is most sure of"
+    title = f"{name} on {evaluated.title}: the mistakes it is most sure of"
     figure = gallery_figure(evaluated.stamps, rows.truth, rows.score(said), mistakes, title)
     figure.savefig(path)
+
+
+def card_notes(model: BlendModel) -> dict[str, Any]:
+    card = model.card
+    return {
+        "version": card.version,
+        "method": card.method,
+        "presets": card.presets,
+        "settings": card.settings,
+    }
 
 
 def arguments() -> argparse.Namespace:
@@ -293,20 +310,16 @@ def main() -> None:
         if args.real and case.sigma in (None, REAL_SIGMA):
             galaxies = args.real / "catalog.fits"
             test = simulate(case.preset, args.count, args.seed, args.jobs, galaxies=galaxies)
-            done = evaluate_case(case, methods, test, thresholds)
+            done = evaluate_case(case, methods, test, thresholds, real=True)
             draw_gallery(done, next(iter(models)), args.out / f"mistakes_real_{file}.png")
             real[case.name] = done.figures
     print_noise(results)
     print_transfer(results)
     print_real(results, real)
-    cards = {
-        name: {"version": m.card.version, "method": m.card.method, "presets": m.card.presets}
-        for name, m in models.items()
-    }
+    cards = {name: card_notes(model) for name, model in models.items()}
     notes = {"seed": args.seed, "validation_seed": args.validation_seed, "tnr": TNR, "models": cards}
-    (args.out / "blend_evaluation.json").write_text(
-        json.dumps(plain(notes | {"simulated": results, "real": real}), indent=1, allow_nan=False)
-    )
+    content = plain(notes | {"simulated": results, "real": real})
+    (args.out / "blend_evaluation.json").write_text(json.dumps(content, indent=1, allow_nan=False))
     write_figures(args.out, results, real, cards)
 
 

@@ -178,7 +178,7 @@ def draw_case(out: Path, kind: str, name: str, figures: Mapping[str, Any]) -> No
 def headings(name: str, method: str, accuracy: Estimate) -> list[str]:
     lines = [method, f"accuracy {text(accuracy)}"]
     if name == "great3":
-        lines.append(f"published: {PUBLISHED_GREAT3[method]}" if published(name, method) else "")
+        lines.append(f"GREAT3, published: {PUBLISHED_GREAT3[method]}" if published(name, method) else "")
     return lines
 
 
