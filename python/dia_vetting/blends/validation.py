@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from ..reliability.bootstrap import draw_weights, grouped_rate
+from .evaluation import threshold_at
 from .prediction import BlendPrediction, Calibration
 from .training_rows import TrainingRows
 
@@ -86,8 +87,7 @@ def make_thresholds(prediction: BlendPrediction, rows: TrainingRows) -> dict[str
         values = values[negative & np.isfinite(values)]
         if len(values):
             for rate in _TNR:
-                quantile = np.quantile(values, rate, method="higher")
-                thresholds[f"{prefix}tnr_{rate:g}"] = float(quantile)
+                thresholds[f"{prefix}tnr_{rate:g}"] = threshold_at(values, rate)
     return thresholds
 
 
