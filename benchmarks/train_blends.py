@@ -1,7 +1,6 @@
 """Train a blend model on simulated stamps, on a graphics card where there is one, and write it as Parquet.
 
-    python benchmarks/train_blends.py MODEL.parquet --preset farrens2021=100000 --preset great3=100000 --seed
-    1000
+    python benchmarks/train_blends.py MODEL.parquet --preset farrens2021=100000 --preset great3=100000
 
 simulates, while
 
@@ -80,6 +79,8 @@ def gathered(parts: list[Part], size: int | None) -> tuple[TrainingRows, dict[st
     names = sorted({part.preset for part in parts})
     rows, presets = [], {}
     for part in parts:
+        if presets.get(part.preset, (0, part.seed))[1] != part.seed:
+            raise SystemExit(f"{part.preset}: a model's card has one seed for each preset, the stamps have two.")
         made = training_rows(part.stamps, part.truth, size, part.any_companion)
         # Groups of one preset keep together across its parts; those of others never collide with them.
         rows.append(dataclasses.replace(made, group=made.group * len(names) + names.index(part.preset)))
