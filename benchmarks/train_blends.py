@@ -80,7 +80,7 @@ def gathered(parts: list[Part], size: int | None) -> tuple[TrainingRows, dict[st
     rows, presets = [], {}
     for part in parts:
         if presets.get(part.preset, (0, part.seed))[1] != part.seed:
-            raise SystemExit(f"{part.preset}: a model's card has one seed for each preset, the stamps have two.")
+            raise SystemExit(f"{part.preset}: the card has one seed for each preset, the stamps have two.")
         made = training_rows(part.stamps, part.truth, size, part.any_companion)
         # Groups of one preset keep together across its parts; those of others never collide with them.
         rows.append(dataclasses.replace(made, group=made.group * len(names) + names.index(part.preset)))
