@@ -153,6 +153,20 @@ def test_fits_are_those_of_least_squares(bands):
         assert np.isnan(found["zero_level"])
 
 
+@pytest.mark.parametrize("visits", [1, 2, 3])
+def test_equal_fluxes_have_no_amplitude(visits):
+    """A constant cannot be told from its zero level, nor can one point."""
+    points = survey(n=300, visits=2 * visits)
+    points["flux"] = 1234.5678
+    points["psfDiffFlux"] = points["flux"] + np.random.default_rng(1).normal(0, 100, len(points))
+    fits = fit_light_curves(points)
+    assert len(fits) == 900
+    assert np.isnan(fits["amplitude"]).all()
+    one_band = fits[fits["band"] != ALL_BANDS]
+    assert (one_band["n_degrees"] == visits - 1).all()
+    assert np.std(one_band["zero_level"]) < 150.0
+
+
 def survey(seed=3, n=400, visits=30, stretch=1.0):
     """Light curves in g and r with normal errors, ``stretch`` times too large."""
     rng = np.random.default_rng(seed)

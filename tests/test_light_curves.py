@@ -1,5 +1,7 @@
 """Light curves: shapes, colours, rates and walks against what they should be."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from astropy.cosmology import FlatLambdaCDM
@@ -38,6 +40,10 @@ def test_absolute_magnitudes_of_core_collapse(kind):
     drawn, model = supernovae(kind, 2000), CLASSES[kind]
     assert stats.kstest(drawn.magnitude, stats.norm(model.magnitude, model.scatter).cdf).pvalue > 0.01
     assert stats.kstest(drawn.reddening, stats.expon(scale=0.1).cdf).pvalue > 0.01
+    bare = dataclasses.replace(drawn, reddening=np.zeros(2000), redshift=np.full(2000, 0.001))
+    flux = bare._flux(drawn.peak_mjd[:1], np.array([440.0 * 1.001]))[:, 0]
+    in_b = 31.4 - 2.5 * np.log10(flux) - distance_modulus(np.array([0.001]))
+    np.testing.assert_allclose(in_b, drawn.magnitude, atol=0.005)
 
 
 def test_ia_are_standardised_by_stretch_and_colour():
@@ -142,6 +148,16 @@ def test_walk_has_its_variance_and_correlation():
     assert correlation[1, 2] == pytest.approx(np.exp(-0.5), abs=0.02)
     assert abs(correlation[0, 1]) < 0.03
     assert abs(correlation[1, 3]) < 0.03
+
+
+def test_fast_walks_keep_their_variance_between_days():
+    count = 20_000
+    drawn = DampedRandomWalks(
+        {"g": np.full(count, 20.0)}, np.full(count, 0.2), np.full(count, 1.0), (1, "fast")
+    )
+    path = drawn.path(60_000.0 + np.array([0.5, 0.75, 5.37, -3.26]))
+    np.testing.assert_allclose(path.std(axis=0), 0.2, rtol=0.02 + 4 / np.sqrt(2 * count))
+    assert np.corrcoef(path.T)[0, 1] == pytest.approx(np.exp(-0.25), abs=0.02)
 
 
 def test_walk_is_the_same_whatever_is_asked_for():

@@ -218,7 +218,7 @@ def test_bad_hosts_are_counted_and_have_no_transient(broken, model):
         "static": StaticPopulation(Selection(HostLight(), 1.0), FlatMagnitude()),
         "seed": SeedPopulation(fraction=1.0),
     }
-    population = models[model].draw(table, visits(1), field())
+    population = models[model].draw(table, visits(2), field())
     assert population.left_out["bad_host"] == 30
     assert not set(population.truth["host_id"]) & set(table["host_id"][:30])
     assert np.isfinite(population.epochs["ra"]).all()

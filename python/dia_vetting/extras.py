@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from .errors import BadInputError
+from .bad_input import BadInputError
 
 __all__ = ["MissingPackageError", "optional_import"]
 

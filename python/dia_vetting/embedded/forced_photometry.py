@@ -119,6 +119,12 @@ class ForcedPhotometryTask(PipelineTask):
 
     def runQuantum(self, butlerQC: QuantumContext, inputRefs: Any, outputRefs: Any) -> None:  # noqa: D102
         objects = butlerQC.get(inputRefs.diaObjects)
+        self.metadata["differences_incomplete"] = len(inputRefs.differences) - len(_complete(inputRefs))
+        if self.metadata["differences_incomplete"]:
+            self.log.warning(
+                "%d difference images have no matched template or kernel sources; they are left out.",
+                self.metadata["differences_incomplete"],
+            )
         butlerQC.put(self.run(objects, _images(butlerQC, inputRefs)), outputRefs)
 
     def run(self, diaObjects: Table, differences: Iterable[DifferenceInputs]) -> Struct:
@@ -141,17 +147,25 @@ class ForcedPhotometryTask(PipelineTask):
         return Struct(forcedSources=stack_tables(tables, DIA_OBJECT_FORCED_SOURCE))
 
 
+_INPUTS = ("differences", "matchedTemplates", "kernelSources")
+
+
+def _key(data_id: Any) -> tuple[int, int]:
+    return int(data_id["visit"]), int(data_id["detector"])
+
+
+def _complete(inputRefs: Any) -> list[tuple[int, int]]:
+    """Return visit and detector of the images of which all inputs are there, in order."""
+    keys = [{_key(ref.dataId) for ref in getattr(inputRefs, name)} for name in _INPUTS]
+    return sorted(set.intersection(*keys))
+
+
 def _images(butlerQC: QuantumContext, inputRefs: Any) -> Iterator[DifferenceInputs]:
     """Read what was differenced: one image at a time is in memory."""
-    names = ("differences", "matchedTemplates", "kernelSources")
     handles: list[dict[tuple[int, int], DeferredDatasetHandle]] = [
-        {
-            (int(h.dataId["visit"]), int(h.dataId["detector"])): h
-            for h in butlerQC.get(getattr(inputRefs, name))
-        }
-        for name in names
+        {_key(handle.dataId): handle for handle in butlerQC.get(getattr(inputRefs, name))} for name in _INPUTS
     ]
-    for key in sorted(set(handles[0]).intersection(*handles[1:])):
+    for key in _complete(inputRefs):
         image, template, sources = (by_key[key].get() for by_key in handles)
         DIFFERENCE_KERNEL_SOURCES.check(sources, f"difference_kernel_sources {key}")
         yield DifferenceInputs(*key, image, template, sources)

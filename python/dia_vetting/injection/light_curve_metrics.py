@@ -81,7 +81,8 @@ def light_curve_metrics(objects: Table, fits: Table, min_detections: int, seed: 
         ``chi2_shape_per_degree`` (sums, without outliers, zero levels and amplitude free); by band
         ``amplitude_bias`` (weighted mean of the amplitude, less 1) and ``amplitude_pull_width`` (robust); by
         pair of bands ``color_bias`` (median of the measured minus the injected colour, mag) and
-        ``color_pull_width``. A figure is a dictionary of value, low, high, n; of too few transients None.
+        ``color_pull_width``. A figure is a dictionary of value, low, high, n; None of too few transients or
+        of nothing to divide by.
     """
     models = np.asarray(objects["model"]).astype(str)
     return {
@@ -158,7 +159,9 @@ def _fraction(hits: NDArray[np.bool_]) -> dict[str, Any] | None:
 
 
 def _ratio(above: F64, below: F64, rng: np.random.Generator) -> dict[str, Any] | None:
-    """Return sum(above) / sum(below) over transients, with its bootstrap interval."""
+    """Return sum(above) / sum(below) over transients, with its bootstrap interval; `None` for 0 / 0."""
+    if not below.sum() > 0:
+        return None
     pairs = np.stack([above, below], axis=1)
     return _bootstrap(pairs, lambda rows: float(rows[:, 0].sum() / rows[:, 1].sum()), rng)
 

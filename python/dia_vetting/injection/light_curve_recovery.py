@@ -141,6 +141,11 @@ def light_curve_points(association: Association, injected: Table, labels: Table,
     return points
 
 
+def _above_rounding(spread: F64, power: F64) -> F64:
+    """Return sums of squares about a mean, 0 where rounding makes them: of one value, or of equal ones."""
+    return np.where(spread > 1e-20 * power, spread, 0.0)
+
+
 def _keys(table: Table) -> list[tuple[Any, ...]]:
     columns = (np.asarray(table[name], np.int64).tolist() for name in ("injection_id", "visit", "detector"))
     return list(zip(*columns, strict=True))
@@ -222,7 +227,7 @@ class _Sums:
             "power": total(truth**2 / variance),
             "chi2": total(deviation**2 / variance),
             "chi2_noise": total(deviation**2 / noise**2),
-            "xx": total(weight * x**2),
+            "xx": _above_rounding(total(weight * x**2), total(weight * truth**2)),
             "xy": total(weight * x * y),
             "yy": total(weight * y**2),
             "peak_flux": peak,

@@ -68,7 +68,7 @@ class MakeTransientsConnections(
         dimensions=("skymap", "tract"),
     )
     visitImages = cT.Input(
-        doc="Images that will be injected into; only their data IDs are used.",
+        doc="Images that will be injected into: their data IDs, and pixels for flat_snr and avoidMaskPlanes.",
         name="{visitImageType}",
         storageClass="VisitImage",
         dimensions=("instrument", "visit", "detector"),
@@ -202,6 +202,8 @@ class MakeTransientsConfig(PipelineTaskConfig, pipelineConnections=MakeTransient
         for name in self.populations:
             if name not in _POPULATIONS:
                 raise ValueError(f"populations: expected some of {', '.join(_POPULATIONS)}, found {name!r}.")
+        if len(set(self.populations)) < len(self.populations):
+            raise ValueError(f"populations: expected each once, found {', '.join(self.populations)}.")
         for name in self.avoidMaskPlanes:
             if name not in MaskBit.__members__:
                 raise ValueError(
@@ -218,7 +220,7 @@ class MakeTransientsConfig(PipelineTaskConfig, pipelineConnections=MakeTransient
 
 
 class MakeTransientsTask(PipelineTask):
-    """Draw transients on hosts, and some without, for every visit on its own."""
+    """Draw transients on hosts, and some without, for all visits of a tract."""
 
     ConfigClass = MakeTransientsConfig
     _DefaultName = "makeTransients"
@@ -304,6 +306,8 @@ class MakeTransientsTask(PipelineTask):
             np.concatenate([np.empty(0), *(read_column(table, name, u.deg, source) for table in avoid)])
             for name in ("ra", "dec")
         )
+        if not all(np.isfinite(exposure.mjd) for exposure in templates):
+            raise DimensionRecordError("template exposures", "visit records with a timespan", "one without")
         for name in self.config.populations:
             model = self._model(name, (avoid_ra, avoid_dec), visits)
             drawn.append(self._draw(model, hosts, visits, field, templates))
@@ -319,7 +323,7 @@ class MakeTransientsTask(PipelineTask):
         counts = {
             "hosts": len(hosts),
             "visits": len(visits),
-            "hosts_in_visits": sum(population.hosts_in_visits for population in drawn),
+            "hosts_in_visits": max((population.hosts_in_visits for population in drawn), default=0),
             "hosted": len(truth) - hostless,
             "hostless": hostless,
             "epochs": len(epochs),

@@ -14,7 +14,15 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from astropy.table import Table
-from lsst.pex.config import ChoiceField, Config, DictField, Field, ListField, RangeField
+from lsst.pex.config import (
+    ChoiceField,
+    Config,
+    DictField,
+    Field,
+    FieldValidationError,
+    ListField,
+    RangeField,
+)
 from numpy.typing import NDArray
 
 from .brightness import Brightness, FlatMagnitude, FlatSnr, HostOffset, LuminosityFunction
@@ -33,6 +41,10 @@ _PLACEMENTS = {
     "nuclear": "At the centre.",
     "uniform_separation": "Uniform in separation and position angle.",
 }
+
+
+_MAGNITUDE_RANGE = [20.0, 26.0]
+"""Default of flat_mag."""
 
 
 class SiteConfig(Config):  # type: ignore[misc]
@@ -110,7 +122,7 @@ class StaticConfig(SiteConfig):
     range = ListField[float](
         doc="Lower and upper end: of the magnitude offset, the magnitude or the SNR; of luminosity_function, "
         "mean and standard deviation of the absolute magnitude.",
-        default=[20.0, 26.0],
+        default=_MAGNITUDE_RANGE,
         length=2,
     )
 
@@ -123,6 +135,18 @@ class StaticConfig(SiteConfig):
             "luminosity_function": LuminosityFunction,
         }
         return models[self.brightness](*self.range)
+
+    def validate(self) -> None:
+        """Refuse an empty range, and one of magnitudes for another law."""
+        super().validate()
+        low, high = self.range
+        magnitudes = (low, high) == tuple(_MAGNITUDE_RANGE)
+        if not low < high and self.brightness != "luminosity_function":
+            raise FieldValidationError(self.__class__.range, self, f"{low} is not below {high}.")
+        if magnitudes and self.brightness in ("host_offset", "luminosity_function"):
+            raise FieldValidationError(
+                self.__class__.range, self, f"{self.brightness} needs a range of its own."
+            )
 
     def model(self, avoid: Positions) -> StaticPopulation:
         """Return the population."""
@@ -162,6 +186,19 @@ class SupernovaConfig(SiteConfig):
         default={band: f"lsst{band}" for band in "ugrizy"},
     )
 
+    def validate(self) -> None:
+        """Refuse ranges that are none."""
+        super().validate()
+        if not self.minRedshift <= self.maxRedshift:
+            raise FieldValidationError(
+                self.__class__.minRedshift, self, f"above maxRedshift {self.maxRedshift}."
+            )
+        peak = list(self.peakMagnitudes)
+        if peak and (len(peak) != 2 or not peak[0] <= peak[1]):
+            raise FieldValidationError(
+                self.__class__.peakMagnitudes, self, f"expected a range, found {peak}."
+            )
+
     def model(self, avoid: Positions, mjds: tuple[float, float]) -> CoherentPopulation:
         """Return the population; ``mjds`` are the first and the last visit's."""
         from .light_curves.sncosmo_source import sncosmo_supernovae
@@ -198,6 +235,16 @@ class WalkConfig(SiteConfig):
     maxTau = Field[float](doc="Longest damping time, day.", default=1000.0)
     minSigma = Field[float](doc="Least standard deviation at 400 nm, mag (log-uniform).", default=0.1)
     maxSigma = Field[float](doc="Largest standard deviation, mag.", default=0.4)
+
+    def validate(self) -> None:
+        """Refuse ranges that are none, and times and deviations that are not positive."""
+        super().validate()
+        for low, high in (("minTau", "maxTau"), ("minSigma", "maxSigma"), ("minMagOffset", "maxMagOffset")):
+            least, most = getattr(self, low), getattr(self, high)
+            if not least <= most or (low != "minMagOffset" and not least > 0):
+                raise FieldValidationError(
+                    getattr(self.__class__, low), self, f"{least} to {most} is no range."
+                )
 
     def walk(self, selection: Selection, name: str) -> CoherentPopulation:
         """Return a population of walks."""
@@ -256,6 +303,12 @@ class MovingConfig(Config):  # type: ignore[misc]
         doc="Standard deviation of the logarithm of the rate.", default=0.5, min=0.0
     )
     minSeparation = RangeField[float](doc="Least distance between two, arcsec.", default=3.0, min=0.0)
+
+    def validate(self) -> None:
+        """Refuse a range of magnitudes that is none."""
+        super().validate()
+        if not self.minMag <= self.maxMag:
+            raise FieldValidationError(self.__class__.minMag, self, f"above maxMag {self.maxMag}.")
 
     def model(self) -> MovingPopulation:
         """Return the population."""

@@ -2,9 +2,8 @@
 
 `CoherentPopulation` is whatever has light curves, `StaticPopulation` is drawn anew for every visit, and
 `MovingPopulation` crosses the field. Those with light curves are drawn from the hosts and the
-region of the tract alone, so that a run with more visits has the same transients, with more epochs; the
-others are drawn visit by visit.
-are drawn visit by visit.
+region of the tract alone: a run with more visits has the same transients, with more epochs, where their
+times do not follow from the visits (see doc/injection.md). The others are drawn visit by visit.
 """
 
 from __future__ import annotations
@@ -83,6 +82,7 @@ class StaticPopulation:
                 "kind": np.full(len(sites), "appearing"),
             }
             parts.append(_only_rows(_visit_rows(rows, visit), good))
+            counts["bad_host"] -= left_out.get("bad_host", 0)  # the same hosts in each visit
             _add(left_out, counts)
         return Population(
             stack_tables(

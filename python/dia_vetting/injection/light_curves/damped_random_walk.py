@@ -20,8 +20,8 @@ type F64 = NDArray[np.float64]
 
 _ANCHOR = 60_000.0
 """MJD at which all paths start, forwards and backwards in time."""
-_STEP = 1.0
-"""Days between points of a path; between them it is linear."""
+_LONGEST_STEP, _STEPS_PER_TAU = 1.0, 32.0
+"""Points of a path are a day apart at most, and 32 in the shortest damping time; between them it is linear."""
 _COLOUR_POWER, _COLOUR_WAVELENGTH = -0.479, 400.0
 """Amplitude falls with wavelength (MacLeod et al. 2010, ApJ 721, 1014: their slope of SF_inf)."""
 
@@ -85,19 +85,22 @@ class DampedRandomWalks:
 
     def path(self, mjd: F64) -> F64:
         """Return the change at 400 nm, mag, (N, V)."""
-        steps = (mjd - _ANCHOR) / _STEP
+        step = min(_LONGEST_STEP, float(self.tau.min(initial=np.inf)) / _STEPS_PER_TAU)
+        steps = (mjd - _ANCHOR) / step
         start = self.sigma * generator(*self.keys, "walk start").standard_normal(len(self.sigma))
-        ahead = self._walk(start, "walk forwards", max(float(steps.max(initial=0.0)), 0.0))
-        back = self._walk(start, "walk backwards", max(float(-steps.min(initial=0.0)), 0.0))
-        points = np.concatenate([back[:0:-1], ahead])
-        position = steps + (len(back) - 1)
-        low = np.clip(np.floor(position).astype(np.int64), 0, len(points) - 2)
-        part = (position - low)[:, None]
-        return np.asarray(((1.0 - part) * points[low] + part * points[low + 1]).T, np.float64)
+        ahead = self._walk(start, "walk forwards", max(float(steps.max(initial=0.0)), 0.0), step)
+        back = self._walk(start, "walk backwards", max(float(-steps.min(initial=0.0)), 0.0), step)
+        path = np.empty((len(steps), len(start)))
+        for points, mine in ((ahead, steps >= 0), (back, steps < 0)):
+            position = np.abs(steps[mine])
+            low = np.clip(np.floor(position).astype(np.int64), 0, len(points) - 2)
+            part = (position - low)[:, None]
+            path[mine] = (1.0 - part) * points[low] + part * points[low + 1]
+        return path.T
 
-    def _walk(self, start: F64, stream: str, reach: float) -> F64:
+    def _walk(self, start: F64, stream: str, reach: float, step: float) -> F64:
         """Return the points from the anchor on, (T, N): a longer reach only appends."""
-        rng, decay = generator(*self.keys, stream), np.exp(-_STEP / self.tau)
+        rng, decay = generator(*self.keys, stream), np.exp(-step / self.tau)
         kick = self.sigma * np.sqrt(1.0 - decay**2)
         points = [start]
         for _ in range(int(np.ceil(reach)) + 1):

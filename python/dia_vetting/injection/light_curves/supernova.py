@@ -33,6 +33,8 @@ _BLANKETED = ("Ia", "Ib", "Ic", "IIb")
 _BLANKETING = 380.0
 _BLANKETING_POWER = 3.0
 """Below 380 nm the flux falls as (wavelength / 380 nm)^3: chosen here."""
+_MAGNITUDE_WAVELENGTH = 440.0
+"""Rest wavelength, nm, at which absolute magnitudes count: B."""
 _REDDENING = 0.1
 """Mean E(B - V) in the hosts of core collapse, exponential: chosen here."""
 _WIDTH_SCATTER = 0.10
@@ -56,7 +58,7 @@ class Supernovae:
     peak_mjd : `numpy.ndarray`, float64
         Time of maximum in the reference band, MJD (TAI).
     magnitude : `numpy.ndarray`, float64
-        Absolute magnitude at maximum in the reference band, without reddening.
+        Absolute B magnitude at maximum of the reference band, without reddening.
     stretch : `numpy.ndarray`, float64
         Factor on the rest-frame time scale.
     reddening : `numpy.ndarray`, float64
@@ -101,7 +103,10 @@ class Supernovae:
         rest = wavelength / (1.0 + z)
         with np.errstate(over="ignore"):
             colour = _colour(rest, model.reference, _knots(model.temperature, phase, False), name)
-        faded = _knots(model.decline, np.maximum(phase, 0.0), True) - 2.5 * np.log10(colour)
+        # The absolute magnitude is that of B; the table of the decline is in the reference band.
+        peak = _knots(model.temperature, np.zeros(1), False)
+        blue = _colour(np.array([_MAGNITUDE_WAVELENGTH]), model.reference, peak, name)
+        faded = _knots(model.decline, np.maximum(phase, 0.0), True) - 2.5 * np.log10(colour / blue)
         reddened = self.reddening[rows, None] * _reddening(name, rest)
         distance = distance_modulus(z) - 2.5 * np.log10(1.0 + z)
         mag = self.magnitude[rows, None] + distance + faded + reddened
