@@ -16,6 +16,7 @@ SETTINGS = (
     "makeTransients:agn.hostFraction=0.5",
     "makeTransients:agn.minSeparation=1.0",
     "makeTransients:moving.density=60000",
+    "makeTransients:moving.medianRate=0.05",
     "makeTransients:static.hostlessDensity=60000",
     "makeTransients:static.brightness=flat_snr",
     "makeTransients:static.range=[5.0,50.0]",
@@ -76,11 +77,13 @@ def test_pixels_have_trails_and_differences_of_both_signs(run):
     still = np.concatenate(
         [catalog["injection_draw_size"][catalog["trail_length"] == 0] for catalog in catalogs]
     )
-    assert not len(trailed) or trailed.min() > still.min()
+    assert len(trailed) > 0
+    assert trailed.min() > still.min()
     differences = [butler.get(ref) for ref in butler.query_datasets("injected_difference_catalog")]
     flux = np.concatenate([np.asarray(table["flux"]) for table in differences])
     assert np.isfinite(flux).all()
     assert (flux > 0).any()
+    assert (flux < 0).any()
 
 
 def test_depths_make_the_snr_that_was_asked_for(run):

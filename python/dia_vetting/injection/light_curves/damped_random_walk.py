@@ -21,7 +21,7 @@ type F64 = NDArray[np.float64]
 _ANCHOR = 60_000.0
 """MJD at which all paths start, forwards and backwards in time."""
 _LONGEST_STEP, _STEPS_PER_TAU = 1.0, 32.0
-"""Points of a path are a day apart at most, and 32 in the shortest damping time; between them it is linear."""
+"""Points of a path are a day apart at most, 32 in the shortest damping time; it is linear between them."""
 _COLOUR_POWER, _COLOUR_WAVELENGTH = -0.479, 400.0
 """Amplitude falls with wavelength (MacLeod et al. 2010, ApJ 721, 1014: their slope of SF_inf)."""
 
