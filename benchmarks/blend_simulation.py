@@ -16,10 +16,12 @@ positions within 2 pixels; the last column has them for blends: both sources fou
 from __future__ import annotations
 
 import argparse
+import io
 import time
 from pathlib import Path
 
 import galsim
+import matplotlib.pyplot as plt
 import numpy as np
 import sep
 from dia_vetting.blends.layout import KINDS
@@ -29,6 +31,7 @@ from dia_vetting.blends.simulation import simulate
 from dia_vetting.blends.stamps import BlendStamps, BlendTruth
 from dia_vetting.blends.transforms import psf_profile
 from dia_vetting.seeding import generator
+from PIL import Image
 from scipy.spatial.distance import cdist
 from threadpoolctl import threadpool_limits
 
@@ -106,29 +109,27 @@ def accuracy(count: int) -> None:
         print(f"{sigma:5.0f} {right.mean():.3f} +- {error:.3f} {published:.3f}; {text}", flush=True)
 
 
-def sheet(preset: Preset, folder: Path, columns: int = 12) -> None:
-    """Write a contact sheet: two rows of each kind, and what belongs to each source."""
-    import matplotlib.pyplot as plt
-
+def sheet(preset: Preset, folder: Path, columns: int = 9) -> None:
+    """Write a contact sheet: a row of each kind, and the pixels of each source."""
     kinds = [kind for kind in KINDS if preset.kinds.fractions.get(kind, 0.0) > 0.0]
-    stamps, truth = simulate(preset, 400, SEED + 2)
-    figure, axes = plt.subplots(
-        2 * len(kinds), columns, figsize=(columns * 0.8, 1.7 * len(kinds)), layout="constrained"
-    )
-    for row, kind in enumerate(kinds):
-        picked = np.flatnonzero(truth.kind == kind)[: 2 * columns]
-        for axis, k in zip(axes[2 * row : 2 * row + 2].ravel(), picked, strict=True):
+    stamps, truth = simulate(preset, 200, SEED + 2)
+    size = (columns * 0.9, 0.95 * len(kinds))
+    figure, axes = plt.subplots(len(kinds), columns, figsize=size, layout="constrained")
+    for row, kind in zip(axes, kinds, strict=True):
+        for axis, k in zip(row, np.flatnonzero(truth.kind == kind)[:columns], strict=True):
             scaled = np.arcsinh(stamps.images[k] / stamps.noise_sigma[k] / 2.0)
             axis.imshow(scaled, cmap="gray", vmin=-1.0, vmax=4.0, origin="lower")
             for bit in range(truth.n_sources[k]):
                 colour = f"C{bit}"
-                member = truth.segmentation[k] >> bit & 1
-                axis.contour(member, [0.5], colors=colour, linewidths=0.4)
-                axis.plot(truth.x[k, bit], truth.y[k, bit], "+", color=colour, ms=2.5, mew=0.5)
+                axis.contour(truth.segmentation[k] >> bit & 1, [0.5], colors=colour, linewidths=0.5)
+                axis.plot(truth.x[k, bit], truth.y[k, bit], "+", color=colour, ms=3, mew=0.5)
             axis.set(xticks=[], yticks=[])
-        axes[2 * row, 0].set_ylabel(kind, fontsize=7)
-    figure.savefig(folder / f"blends_{preset.name}.png", dpi=90)
+        row[0].set_ylabel(kind, fontsize=7)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=100)
     plt.close(figure)
+    small = Image.open(drawn).convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE)
+    small.save(folder / f"blends_{preset.name}.png", optimize=True)
 
 
 def main() -> None:

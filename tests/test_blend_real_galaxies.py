@@ -58,7 +58,7 @@ def test_light_is_where_the_truth_says(catalog: Path) -> None:
     for k, image in enumerate(stamps.images):
         near = np.hypot(x - truth.x[k, 0], y - truth.y[k, 0]) < 8.0
         light = image[near]
-        assert np.sum(image[near]) / truth.flux[k, 0] == pytest.approx(0.9, abs=0.2)
+        assert 0.5 < np.sum(light) / truth.flux[k, 0] < 1.02  # the rest is in the wings
         assert np.sum(light * x[near]) / np.sum(light) == pytest.approx(truth.x[k, 0], abs=1.0)
         assert np.sum(light * y[near]) / np.sum(light) == pytest.approx(truth.y[k, 0], abs=1.0)
 
