@@ -31,7 +31,7 @@ from decam_picture import draw_transient
 from dia_vetting.embedded.ingest_decam import ingest_decam
 from dia_vetting.image_making import replace_planes
 from dia_vetting.images import local_psf, planes_from_image
-from dia_vetting.injection.injection_metrics import measured
+from dia_vetting.injection.injection_curve import measured
 from dia_vetting.injection.recovery import (
     Measured,
     completeness,
@@ -195,7 +195,7 @@ def group_keys(outcomes: Table) -> NDArray[np.int64]:
     return np.unique(keys, axis=1, return_inverse=True)[1].ravel()
 
 
-def interval(outcomes: Table, figure: Callable[[Measured], float], purpose: str) -> str:
+def interval(outcomes: Table, figure: Callable[[Measured], F64], purpose: str) -> str:
     """Return a figure of the recovered injections with its interval, as text."""
     found = outcomes[np.asarray(outcomes["recovered"], bool)]
     sample, groups = measured(found), group_keys(found)
@@ -209,14 +209,14 @@ def interval(outcomes: Table, figure: Callable[[Measured], float], purpose: str)
     return f"{figure(sample):+.4g} [{low:+.4g}, {high:+.4g}] ({len(sample)})"
 
 
-def pull_mean(sample: Measured) -> float:
+def pull_mean(sample: Measured) -> F64:
     """Return the mean of (f - F) / s."""
-    return float(np.mean((sample.flux - sample.truth) / sample.error))
+    return np.asarray(np.mean((sample.flux - sample.truth) / sample.error, axis=-1))
 
 
-def bias_percent(sample: Measured) -> float:
+def bias_percent(sample: Measured) -> F64:
     """Return the weighted relative bias of the flux, %."""
-    return 100 * flux_bias(sample)
+    return np.asarray(100.0 * flux_bias(sample))
 
 
 def fraction(part: Table) -> str:

@@ -12,7 +12,7 @@ import argparse
 
 import numpy as np
 from astropy.table import Table
-from dia_vetting.injection.injection_metrics import measured
+from dia_vetting.injection.injection_curve import measured
 from dia_vetting.injection.recovery import flux_bias, pull_std, pull_width, with_interval
 from dia_vetting.seeding import generator
 from lsst.daf.butler import Butler
@@ -20,6 +20,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 type F64 = NDArray[np.float64]
+
+SNR_RANGES = ((10.0, np.inf), (50.0, np.inf), (10.0, 100.0), (100.0, np.inf))
+"""Ranges of expected signal-to-noise ratio; above 100 the errors of the matched PSF show."""
+
 
 REACH, FAR = 15.0, 40.0
 """Pixels to the next artefact or changing source, and to the next injection."""
@@ -66,13 +70,13 @@ def main() -> None:
         f"and no injection within {FAR:.0f} px": to_injection > FAR,
         "both": (to_truth > REACH) & (to_injection > FAR),
     }
-    for limit in (10.0, 50.0):
-        print(f"expected SNR >= {limit:.0f}")
-        bright = np.asarray(outcomes["expected_snr"]) >= limit
+    snr = np.asarray(outcomes["expected_snr"], float)
+    for low, high in SNR_RANGES:
+        print(f"expected SNR {low:g} to {high:g}")
         for name, keep in samples.items():
-            sample = measured(outcomes[keep & bright])
+            sample = measured(outcomes[keep & (snr >= low) & (snr < high)])
             figures = [
-                with_interval(sample, figure, generator("pulls", name, limit)).summary()
+                with_interval(sample, figure, generator("pulls", name, low)).summary()
                 for figure in (flux_bias, pull_std, pull_width)
             ]
             text = "  ".join(f"{f['value']:8.4f} [{f['low']:.4f}, {f['high']:.4f}]" for f in figures)

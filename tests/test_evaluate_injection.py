@@ -1,4 +1,4 @@
-"""Completeness, photometry and astrometry of injections: estimators against known answers."""
+"""Completeness, photometry and astrometry of injections: from detector images to tables."""
 
 import dataclasses
 
@@ -8,19 +8,17 @@ from astropy.table import Table
 from dia_vetting.images import make_difference_image, pixel_to_sky, planes_from_image
 from dia_vetting.injection.drawing import draw_sources, polynomial_stamps
 from dia_vetting.injection.evaluate_injection import EvaluateInjectionConfig, EvaluateInjectionTask
-from dia_vetting.injection.injection_metrics import injection_curve, injection_metrics
+from dia_vetting.injection.injection_curve import injection_curve
+from dia_vetting.injection.injection_metrics import injection_metrics
 from dia_vetting.injection.outcomes import Difference, expected_snr, mark_blank
-from dia_vetting.injection.recovery import (
-    Measured,
-    completeness,
-    fifty_percent,
-    flux_bias,
-    median_offset,
-    pull_std,
-    pull_width,
-    with_interval,
+from dia_vetting.injection.schemas import (
+    INJECTED_CATALOG,
+    INJECTION_CURVE,
+    INJECTION_EFFICIENCY,
+    INJECTION_OUTCOME,
+    TRANSIENT_TRUTH,
 )
-from dia_vetting.injection.schemas import INJECTED_CATALOG, INJECTION_CURVE, INJECTION_OUTCOME
+from dia_vetting.magnitudes import ab_magnitude
 from dia_vetting.masks import MaskBit
 from dia_vetting.planes import Planes
 from dia_vetting.reliability.schemas import DIA_SOURCE_LABEL, DIA_SOURCE_REQUIRED, MISSED_INJECTION
@@ -41,8 +39,14 @@ def outcomes(count: int, seed: int = 0, **change) -> Table:
         "band": np.full(count, "r"),
         "ra": rng.uniform(10, 11, count),
         "dec": rng.uniform(-1, 0, count),
+        "x": rng.uniform(0, 1000, count),
+        "y": rng.uniform(0, 1000, count),
         "host_id": np.zeros(count),
+        "host_mag": np.full(count, np.nan),
+        "separation": np.full(count, np.nan),
+        "host_surface_brightness": np.full(count, np.nan),
         "flux": flux,
+        "mag": ab_magnitude(flux),
         "expected_snr": flux / 100.0,
         "clean": np.ones(count, bool),
         "blank": np.ones(count, bool),
@@ -52,6 +56,7 @@ def outcomes(count: int, seed: int = 0, **change) -> Table:
         "snr": flux / 100.0,
         "psfFlux": flux + rng.normal(0, 100, count),
         "psfFluxErr": np.full(count, 100.0),
+        "staticFluxErr": np.full(count, 50.0),
         "offset_east": rng.normal(0, 0.02, count),
         "offset_north": rng.normal(0, 0.02, count),
     }
@@ -94,65 +99,6 @@ def test_faded_sources_are_as_hard_to_detect_as_others():
     assert (expected > 5).all()
 
 
-def test_fifty_percent_point_of_a_threshold():
-    """Sources detected at measured SNR > 5 with unit noise: half of those at SNR 5 are."""
-    rng = RNG(2)
-    snr = np.exp(rng.uniform(np.log(2), np.log(30), 3000))
-    seen = snr + rng.normal(size=3000) > 5.0
-    found = fifty_percent(snr, seen, RNG(0))
-    assert found.value == pytest.approx(5.0, abs=0.1)
-    assert found.low < 5.0 < found.high
-    assert found.high - found.low < 0.4
-    # Sources lost at every SNR raise the point where half is reached: 0.8 Phi(s - 5) = 1/2 at 5.319.
-    lossy = fifty_percent(snr, seen & (rng.random(3000) < 0.8), RNG(0))
-    assert lossy.value == pytest.approx(5.319, abs=0.2)
-
-
-@pytest.mark.parametrize("seen", [np.zeros(50, bool), np.ones(50, bool), np.zeros(0, bool)])
-def test_fifty_percent_point_that_is_not_there(seen):
-    assert np.isnan(fifty_percent(np.linspace(3, 10, len(seen)), seen, RNG(0)).value)
-
-
-def test_estimators_recover_what_was_put_in():
-    rng = RNG(4)
-    truth = np.exp(rng.uniform(5, 10, 4000))
-    sample = Measured(
-        truth, 1.03 * truth + rng.normal(0, 130, 4000), np.full(4000, 100.0), rng.rayleigh(0.02, 4000)
-    )
-    bias = with_interval(sample, flux_bias, RNG(0))
-    error = 130 / np.sqrt((truth**2).sum())  # of a least-squares slope
-    assert bias.value == pytest.approx(0.03, abs=3 * error)
-    assert bias.high - bias.low == pytest.approx(3.92 * error, rel=0.15)
-    unbiased = Measured(truth, truth + rng.normal(0, 130, 4000), sample.error, sample.offset)
-    width = with_interval(unbiased, pull_std, RNG(0))
-    assert pull_width(unbiased) == pytest.approx(pull_std(unbiased), rel=0.1)
-    assert width.value == pytest.approx(1.3, abs=3 * 1.3 / np.sqrt(2 * 4000))
-    assert width.high - width.low == pytest.approx(3.92 * 1.3 / np.sqrt(2 * 4000), rel=0.2)
-    assert with_interval(sample, median_offset, RNG(0)).value == pytest.approx(
-        0.02 * np.sqrt(np.log(4)), rel=0.05
-    )
-    assert np.isnan(with_interval(sample.where(np.arange(3)), flux_bias, RNG(0)).value)
-
-
-def test_bias_and_pull_of_negative_fluxes():
-    """Measured a tenth too bright, whatever the sign: the bias is the same, and so is the pull's width."""
-    rng = RNG(7)
-    truth = np.exp(rng.uniform(5, 10, 500))
-    noise, error = rng.normal(0, 100, 500), np.full(500, 100.0)
-    both = [Measured(s * truth, s * (1.1 * truth + noise), error, np.zeros(500)) for s in (1, -1)]
-    assert flux_bias(both[1]) == pytest.approx(flux_bias(both[0]), rel=1e-12)
-    assert flux_bias(both[0]) == pytest.approx(0.1, abs=0.01)
-    assert pull_std(both[1]) == pytest.approx(pull_std(both[0]), rel=1e-12)
-
-
-def test_completeness_has_wilsons_interval():
-    found = completeness(np.arange(100) < 90)
-    assert found.value == 0.9
-    assert found.low == pytest.approx(0.8256, abs=1e-4)
-    assert found.high == pytest.approx(0.9448, abs=1e-4)
-    assert np.isnan(completeness(np.zeros(0, bool)).value)
-
-
 def test_blank_sky_keeps_away_from_hosts_objects_masks_and_others():
     table = outcomes(6, visit=[1, 1, 1, 1, 2, 1], ra=[10.0] * 6, dec=[0.0, 0.1, 0.2, 0.3, 0.3, 0.30001])
     table["host_id"][0], table["clean"][1] = 5, False
@@ -163,18 +109,55 @@ def test_blank_sky_keeps_away_from_hosts_objects_masks_and_others():
     ]  # fmt: skip
 
 
+def rows_of(curve: Table, **key: str) -> Table:
+    keep = np.ones(len(curve), bool)
+    for name, value in key.items():
+        keep &= np.asarray(curve[name]) == value
+    return curve[keep]
+
+
 def test_curve_counts_every_injection_once():
-    table = outcomes(2000, recovered=RNG(1).random(2000) < 0.7)
+    table = outcomes(
+        2000, recovered=RNG(1).random(2000) < 0.7, band=np.where(np.arange(2000) < 600, "g", "r")
+    )
     table["blank"][:500] = False
     curve = injection_curve(table, 0)
     INJECTION_CURVE.check(curve)
-    rows = {name: curve[np.asarray(curve["sample"]) == name] for name in ("all", "blank")}
-    assert rows["all"]["n_injected"].sum() == 2000
-    assert rows["blank"]["n_injected"].sum() == 1500
-    assert rows["all"]["n_recovered"].sum() == table["recovered"].sum()
-    filled = rows["all"][rows["all"]["n_injected"] > 0]
+    for variable in ("snr", "mag"):
+        counts = {
+            (sample, band): rows_of(curve, sample=sample, band=band, variable=variable)["n_injected"].sum()
+            for sample in ("all", "blank")
+            for band in ("all", "g", "r")
+        }
+        expected = {("all", "all"): 2000, ("all", "g"): 600, ("all", "r"): 1400}
+        assert counts == expected | {("blank", "all"): 1500, ("blank", "g"): 100, ("blank", "r"): 1400}
+    whole = rows_of(curve, sample="all", band="all", variable="snr")
+    assert whole["n_recovered"].sum() == table["recovered"].sum()
+    filled = whole[whole["n_injected"] > 0]
     assert (filled["completeness_low"] <= filled["completeness"]).all()
+    assert ((filled["median"] >= filled["low"]) & (filled["median"] < filled["high"])).all()
     np.testing.assert_array_equal(injection_curve(table, 0)["flux_bias_low"], curve["flux_bias_low"])
+
+
+def test_curve_over_hosts_has_the_hosted_ones_and_photometry_of_bright_ones():
+    table = outcomes(1000, recovered=RNG(2).random(1000) < 0.7)
+    hosted = np.arange(1000) < 400
+    table["host_id"][hosted], table["blank"][hosted] = 7, False
+    table["host_surface_brightness"][hosted] = RNG(3).uniform(20, 27, 400)
+    table["separation"][hosted] = RNG(4).uniform(0, 3, 400)
+    bright = hosted & np.asarray(table["recovered"]) & (np.asarray(table["expected_snr"]) >= 10)
+    table["psfFlux"][bright] *= 1.5
+    curve = injection_curve(table, 0)
+    for variable in ("host_surface_brightness", "separation"):
+        rows = rows_of(curve, variable=variable, band="all")
+        assert set(rows["sample"]) == {"all"}
+        assert rows["n_injected"].sum() == 400
+        assert rows["n_measured"].sum() == bright.sum()
+        full = rows[rows["n_measured"] >= 5]
+        assert len(full) > 3
+        assert (np.abs(full["flux_bias"] - 0.5) < 0.2).all()
+        assert (full["pull_static"] < full["pull_std"]).all()
+        assert (full["pull_width_low"] <= full["pull_width_high"]).all()
 
 
 def test_metrics_of_nothing_recovered_are_none():
@@ -241,9 +224,15 @@ def campaign():
     return injected, labels[::-1], sources, missed, difference
 
 
-def test_outcomes_follow_ids_not_rows(campaign):
+def followed(injected, labels, sources, missed, difference, transients=None) -> Table:
+    """What the task finds on the detector image of the campaign."""
+    transients = TRANSIENT_TRUTH.empty() if transients is None else transients
     task = EvaluateInjectionTask(config=EvaluateInjectionConfig())
-    found = task.follow(*campaign, visit=42, detector=3)
+    return task.follow(injected, labels, sources, missed, difference, transients, visit=42, detector=3)
+
+
+def test_outcomes_follow_ids_not_rows(campaign):
+    found = followed(*campaign)
     assert found["injection_id"].tolist() == [101, 102, 103, 104]
     assert found["diaSourceId"].tolist() == [7, 8, 9, 0]
     assert found["recovered"].tolist() == [True, True, True, False]
@@ -253,8 +242,41 @@ def test_outcomes_follow_ids_not_rows(campaign):
     np.testing.assert_allclose(found["psfFlux"][:3] / found["flux"][:3], 1.02)
     assert np.isnan(found["psfFlux"][3])
     assert found["clean"].tolist() == [True, False, True, True]
+    np.testing.assert_allclose(found["mag"], 31.4 - 2.5 * np.log10(found["flux"]))
+    assert found["x"].tolist() == [60.0, 125.0, 200.4, 250.0]
+    assert np.isnan(found["staticFluxErr"]).all()
     noise = np.sqrt(SKY) / GAIN * np.sqrt(moffat_psf(SHAPE).effective_area([150.0], [150.0])[0])
     np.testing.assert_allclose(found["expected_snr"], found["flux"] / noise, rtol=0.1)
+
+
+def test_static_error_is_that_of_the_source(campaign):
+    injected, labels, sources, missed, difference = campaign
+    sources = sources.copy()
+    sources["staticFluxErr"] = np.array([3.0, 4.0, 5.0, 6.0])
+    found = followed(injected, labels, sources, missed, difference)
+    np.testing.assert_array_equal(found["staticFluxErr"], [3.0, 4.0, 5.0, np.nan])
+
+
+def test_hosts_are_those_of_the_transients(campaign):
+    """The second is on a host's centre, the third 2 arcsec east of one, the first is no transient's."""
+    injected, *others = campaign
+    injected = injected.copy()
+    injected["host_id"][:3], injected["host_mag"][:3] = [5, 6, 7], [19.0, 20.0, 21.0]
+    count = 2
+    transients = TRANSIENT_TRUTH.build({
+        "injection_id": [103, 102], "host_id": [7, 6], "host_ra": np.full(count, 1.0),
+        "ra": np.full(count, 1.0), "dec": np.full(count, 1.0), "host_dec": np.full(count, 1.0),
+        "host_a": [2.0, 1.0], "host_b": [1.0, 1.0], "host_pa": [90.0, 0.0], "host_mag": [15.0, 15.0],
+        "delta_ra": [2.0, 0.0], "delta_dec": [0.0, 0.0], "kind": ["appearing"] * 2, "model": ["seed"] * 2,
+        "parameters": ["{}"] * 2,
+    })  # fmt: skip
+    found = followed(injected, *others, transients=transients)
+    np.testing.assert_array_equal(found["host_mag"], [19.0, 20.0, 21.0, np.nan])
+    np.testing.assert_allclose(found["separation"], [np.nan, 0.0, 2.0, np.nan])
+    # An exponential disc exp(-r/h) has a second moment of 3 h^2 along each axis, and 2 pi h_a h_b of light.
+    centre = 20.0 + 2.5 * np.log10(2 * np.pi / 3)
+    off = 21.0 + 2.5 * np.log10(2 * np.pi * 2 / 3) + 2.5 * np.log10(np.e) * np.sqrt(3)
+    np.testing.assert_allclose(found["host_surface_brightness"], [np.nan, centre, off, np.nan])
 
 
 def test_outcomes_of_a_negative_campaign(campaign):
@@ -265,9 +287,9 @@ def test_outcomes_of_a_negative_campaign(campaign):
         for name in names:
             table[name] *= -1
     task = EvaluateInjectionTask(config=EvaluateInjectionConfig())
-    positive = task.follow(*campaign, visit=42, detector=3)
+    positive = followed(*campaign)
     turned = make_difference_image(difference, _negative(planes_from_image(difference)), moffat_psf(SHAPE))
-    negative = task.follow(injected, labels, sources, missed, turned, visit=42, detector=3)
+    negative = followed(injected, labels, sources, missed, turned)
     for name in INJECTION_OUTCOME.names():
         sign = -1 if name in ("flux", "psfFlux") else 1
         expected = sign * positive[name] if sign < 0 else positive[name]
@@ -282,14 +304,17 @@ def _negative(planes: Planes) -> Planes:
 
 def test_task_makes_figures_curve_and_plots(campaign, tmp_path):
     task = EvaluateInjectionTask(config=EvaluateInjectionConfig())
-    one = task.follow(*campaign, visit=42, detector=3)
+    one = followed(*campaign)
     objects = Table({"coord_ra": [one["ra"][0]], "coord_dec": [one["dec"][0]]})
     result = task.run(one, [objects])
     assert result.metrics["all"]["n"] == 4
     assert result.metrics["all"]["n_recovered"] == 3
     assert result.metrics["blank"]["n"] == 2
     assert result.outcomes["blank"].tolist() == [False, False, True, True]
-    for name in ("completenessPlot", "photometryPlot", "offsetPlot"):
+    INJECTION_EFFICIENCY.check(result.efficiency)
+    assert result.metrics["all"]["snr_0"]["offset_north"]["n"] == 3
+    plots = ("completeness", "photometry", "offset", "efficiency", "host", "focalPlane")
+    for name in (f"{plot}Plot" for plot in plots):
         path = tmp_path / f"{name}.png"
         getattr(result, name).savefig(path)
         assert path.stat().st_size > 5000
@@ -302,8 +327,7 @@ def test_nothing_injected_is_no_work():
 
 def test_detector_without_injections_has_no_outcomes(campaign):
     injected, labels, sources, missed, difference = campaign
-    task = EvaluateInjectionTask(config=EvaluateInjectionConfig())
-    assert len(task.follow(injected[:0], labels, sources, missed[:0], difference, visit=42, detector=3)) == 0
+    assert len(followed(injected[:0], labels, sources, missed[:0], difference)) == 0
 
 
 def test_difference_without_any_variance_gives_nan():

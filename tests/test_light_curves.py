@@ -12,9 +12,9 @@ from dia_vetting.injection.light_curves.supernova_classes import CLASSES, RATES
 from scipy import stats
 
 
-def supernovae(kind: str, count: int = 400, z: float = 0.05, seed: int = 1, **options):
+def supernovae(kind: str, count: int = 400, z: float = 0.05, seed: int = 1):
     rng = np.random.default_rng(seed)
-    return draw_supernovae(count, np.full(count, z), 60_000.0, 60_000.0, rng, {kind: 1.0}, **options)
+    return draw_supernovae(count, np.full(count, z), 60_000.0, 60_000.0, rng, {kind: 1.0})
 
 
 def magnitudes(drawn, mjd, band):
@@ -95,7 +95,7 @@ def test_shares_of_the_classes_and_seeds():
 
 def test_peak_magnitude_can_be_said():
     wanted = np.linspace(19, 24, 50)
-    drawn = supernovae("Ic", 50, z=0.2, peak_mag=wanted)
+    drawn = supernovae("Ic", 50, z=0.2).with_peak_magnitudes(wanted)
     np.testing.assert_allclose(magnitudes(drawn, [60_000.0], "r")[:, 0], wanted, atol=1e-6)
 
 

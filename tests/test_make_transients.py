@@ -382,12 +382,17 @@ def test_evaluation_reads_a_repository(repository, outputs):
     outcomes = butler.get("injection_outcome", instrument="SimLSST")
     INJECTION_OUTCOME.check(outcomes)
     assert set(outcomes["visit"]) == {42}
+    hosted = np.asarray(outcomes["host_id"]) != 0
+    for name in ("separation", "host_surface_brightness", "host_mag"):
+        np.testing.assert_array_equal(np.isfinite(outcomes[name]), hosted, err_msg=name)
     metrics = butler.get("injection_metrics", instrument="SimLSST")
     assert metrics["all"]["n"] == len(outcomes)
     assert abs(metrics["all"]["n_recovered"] / metrics["all"]["n"] - 0.5) < 0.1
     assert metrics["all"]["snr_0"]["flux_bias"]["value"] == pytest.approx(0.0, abs=1e-6)
-    assert len(butler.get("injection_curve", instrument="SimLSST"))
-    ref = butler.find_dataset("injection_completeness_plot", instrument="SimLSST")
-    assert butler.getURI(ref).size() > 5000
+    for name in ("curve", "efficiency"):
+        assert len(butler.get(f"injection_{name}", instrument="SimLSST"))
+    for name in ("completeness", "efficiency", "host", "focal_plane"):
+        ref = butler.find_dataset(f"injection_{name}_plot", instrument="SimLSST")
+        assert butler.getURI(ref).size() > 5000
     found = butler.get("evaluateInjection_metadata", instrument="SimLSST")["evaluateInjection"]
     assert found["detectors"] == 1  # the query of the graph leaves visit 43 out, which has no labels

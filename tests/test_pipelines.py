@@ -96,6 +96,17 @@ def test_differences_are_made_of_templates_with_transients_in_them() -> None:
     assert readers(graph, "injected_visit_image_catalog") == {"labelDiaSources", "evaluateInjection"}
 
 
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("Embedded")])
+def test_hosts_of_injections_come_from_the_transients(name: str) -> None:
+    graph = load(name)
+    assert "evaluateInjection" in readers(graph, "transient_truth")
+    edges = graph.tasks["evaluateInjection"].outputs.values()
+    outputs = {edge.parent_dataset_type_name for edge in edges}
+    tables = {"outcome", "curve", "efficiency", "metrics"}
+    plots = {"completeness", "photometry", "offset", "efficiency", "host", "focal_plane"}
+    assert outputs == {f"injection_{name}" for name in tables | {f"{plot}_plot" for plot in plots}}
+
+
 def test_the_noise_of_templates_is_another_than_that_of_images() -> None:
     graph = load("Embedded/vetting.yaml")
     science, template = (graph.tasks[label].config for label in ("injectTransients", "injectTemplates"))
@@ -125,6 +136,9 @@ def test_every_table_has_its_schema_as_an_init_output() -> None:
         "dia_source_cutout",
         "dia_source_label",
         "dia_source_vetting",
+        "injection_outcome",
+        "injection_curve",
+        "injection_efficiency",
     ):
         assert f"{name}_schema" in init_outputs
 

@@ -12,6 +12,7 @@ from dia_vetting.injection.placement import (
     UniformSeparation,
     sersic_b,
     sersic_half_light_radius,
+    sersic_surface_brightness,
 )
 from scipy import stats
 from scipy.integrate import quad
@@ -111,3 +112,25 @@ def test_nuclear():
     assert not north.any()
     east, _ = Nuclear(0.1).offsets(hosts(), np.random.default_rng(6))
     assert stats.kstest(east, stats.norm(0, 0.1).cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize("n", [1.0, 2.5])
+def test_surface_brightness_adds_up_to_the_magnitude(n):
+    a, b = 1.5, 0.6
+
+    def light(radius: float) -> float:
+        mean = float(sersic_surface_brightness(20.0, a, b, radius, n))
+        return 10 ** (-0.4 * mean) * 2 * np.pi * a * b * radius
+
+    assert quad(light, 0, 60, limit=200)[0] == pytest.approx(10 ** (-0.4 * 20.0), rel=1e-3)
+
+
+def test_surface_brightness_is_that_of_the_placement():
+    """Transients that are placed by `HostLight` are as many per area as the profile is bright."""
+    table = hosts(200_000)
+    radius, _ = elliptical(*HostLight().offsets(table, np.random.default_rng(5)), 1.5, 0.6, 30.0)
+    counts, edges = np.histogram(radius, np.linspace(0.2, 3.0, 8))
+    area = np.pi * 1.5 * 0.6 * np.diff(edges**2)
+    middle = np.sqrt(0.5 * (edges[1:] ** 2 + edges[:-1] ** 2))
+    expected = 10 ** (-0.4 * sersic_surface_brightness(0.0, 1.5, 0.6, middle)) * 200_000
+    np.testing.assert_allclose(counts / area, expected, rtol=0.06)

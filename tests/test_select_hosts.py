@@ -10,6 +10,7 @@ from dia_vetting.errors import TableSchemaError
 from dia_vetting.injection.host_geometry import TangentFitError
 from dia_vetting.injection.schemas import HOST_GALAXY, host_galaxy_schema
 from dia_vetting.injection.select_hosts import SelectHostsConfig, SelectHostsTask
+from lsst.pex.config import FieldValidationError
 from lsst.pipe.base import NoWorkFound
 
 COUNT = 40
@@ -146,3 +147,46 @@ def test_flagged_objects_are_no_hosts():
     assert len(hosts) == 10
     assert one.metadata["rejected"]["detect_isPrimary"] == 10
     assert one.metadata["rejected"]["shape_flag"] == 10
+
+
+def with_profiles(**columns):
+    table = objects()
+    for name, values in columns.items():
+        table[name] = values
+    return table
+
+
+PROFILE = {
+    "bulgeFluxColumn": "{band}_bdFluxB",
+    "discFluxColumn": "{band}_bdFluxD",
+    "bulgeRadiusColumn": "{band}_bdReB",
+    "discRadiusColumn": "{band}_bdReD",
+}
+
+
+def test_redshift_and_profile_are_kept_where_they_are_named():
+    table = with_profiles(
+        z_best=np.where(np.arange(COUNT) == 0, np.nan, 0.1),
+        r_bdFluxB=np.where(np.arange(COUNT) == 2, -5.0, 1000.0) * u.nJy,
+        r_bdFluxD=np.full(COUNT, 3000.0) * u.nJy,
+        r_bdReB=np.full(COUNT, 0.4),
+        r_bdReD=np.full(COUNT, 5.0) * u.pix,
+    )
+    one = task(redshiftColumn="z_best", **PROFILE)
+    assert {"z_best", "r_bdReD"} <= set(one.config.columns())
+    hosts = one.run(table).hosts
+    one.schema.check(hosts)
+    row = {int(r["host_id"]): r for r in hosts}
+    assert row[998]["host_redshift"] == 0.1
+    assert np.isnan(row[1000]["host_redshift"])
+    assert row[1000]["host_bulge_fraction"] == 0.25
+    assert np.isnan(row[998]["host_bulge_fraction"])  # a negative flux is no measurement
+    assert row[1000]["host_bulge_radius"] == 0.4
+    assert row[1000]["host_disc_radius"] == pytest.approx(1.0, rel=1e-4)  # 5 pixels of 0.2 arcsec
+    with pytest.raises(TableSchemaError, match="r_bdReD"):
+        one.run(with_profiles(z_best=np.zeros(COUNT), r_bdFluxB=1.0, r_bdFluxD=1.0, r_bdReB=1.0))
+
+
+def test_a_profile_needs_all_of_its_columns():
+    with pytest.raises(FieldValidationError, match="go together"):
+        task(bulgeFluxColumn="a").config.validate()

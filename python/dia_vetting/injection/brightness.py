@@ -8,12 +8,13 @@ __all__ = [
     "FlatSnr",
     "HostOffset",
     "LuminosityFunction",
+    "cosmology",
     "distance_modulus",
 ]
 
 import dataclasses
 import functools
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,17 +97,21 @@ class LuminosityFunction:
         return absolute + distance_modulus(redshift)
 
 
-@functools.cache
-def _distance_grid() -> tuple[F64, F64]:
+def cosmology() -> Any:
+    """Return the flat universe with H0 = 70 km/s/Mpc and Omega_m = 0.3 that all distances here are of."""
     from astropy.cosmology import FlatLambdaCDM
 
+    return FlatLambdaCDM(H0=70.0, Om0=0.3)
+
+
+@functools.cache
+def _distance_grid() -> tuple[F64, F64]:
     redshift = np.geomspace(1e-4, 10.0, 2000)
-    modulus = FlatLambdaCDM(H0=70.0, Om0=0.3).distmod(redshift).value
-    return redshift, np.asarray(modulus, np.float64)
+    return redshift, np.asarray(cosmology().distmod(redshift).value, np.float64)
 
 
 def distance_modulus(redshift: F64) -> F64:
-    """Return distance moduli in a flat universe with H0 = 70 km/s/Mpc and Omega_m = 0.3.
+    """Return distance moduli in the universe of `cosmology`.
 
     Parameters
     ----------

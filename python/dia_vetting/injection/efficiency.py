@@ -1,33 +1,92 @@
-"""Detection efficiency against magnitude: a logistic form, and whether half of the sky predicts the other."""
+"""Detection efficiency against magnitude: a logistic form for each band."""
 
 from __future__ import annotations
 
-__all__ = ["LogisticFit", "efficiency_by_band", "fit_logistic", "holdout"]
+__all__ = ["Injections", "LogisticFit", "MagnitudeModel", "fit_logistic"]
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.special import expit
 
-from ..magnitudes import ab_magnitude
-from ..reliability.bootstrap import percentile_interval
-from ..seeding import generator
-from ..skycells import sky_cell, sky_fold
-from .recovery import logistic_cost
+from ..skycells import sky_cell
+from .logistic import Logistic, common_threshold, fit_logistic_curve
 
 type F64 = NDArray[np.float64]
 type Bool = NDArray[np.bool_]
 
-_REPLICATES = 200
 _NSIDE = 8192
 """Cells of 0.43 arcmin: injections on the same sky share its host and template."""
-_MIN_COUNT = 100
-_STEP = 0.5
-"""Width of the bins in which halves are compared, mag."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Injections:
+    """N injections as the efficiency models see them.
+
+    Parameters
+    ----------
+    recovered : `numpy.ndarray`, (N,), bool
+        Whether each was recovered.
+    band : `numpy.ndarray`, (N,), str
+        Bands.
+    mag, snr : `numpy.ndarray`, (N,), float64
+        AB magnitude and expected signal-to-noise ratio.
+    hosted : `numpy.ndarray`, (N,), bool
+        Whether each has a host.
+    host_surface_brightness, separation : `numpy.ndarray`, (N,), float64
+        Of the host at that place (mag / arcsec^2) and from its centre (arcsec); NaN if host-less or not
+        known.
+    cell : `numpy.ndarray`, (N,), int64
+        Sky cell; the same for all injections on one host.
+    """
+
+    recovered: Bool
+    band: NDArray[np.str_]
+    mag: F64
+    snr: F64
+    hosted: Bool
+    host_surface_brightness: F64
+    separation: F64
+    cell: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, outcomes: Table) -> Injections:
+        """Take them from a table in `~dia_vetting.injection.schemas.INJECTION_OUTCOME`."""
+        names = ("mag", "expected_snr", "host_surface_brightness", "separation")
+        mag, snr, brightness, separation = (np.asarray(outcomes[name], np.float64) for name in names)
+        return cls(
+            np.asarray(outcomes["recovered"], bool),
+            np.asarray(outcomes["band"]).astype(str),
+            mag,
+            snr,
+            np.asarray(outcomes["host_id"]) != 0,
+            brightness,
+            separation,
+            _host_cells(outcomes),
+        )
+
+    def where(self, keep: NDArray[Any]) -> Injections:
+        """Return some rows; ``keep`` is a mask or indices."""
+        return Injections(*(getattr(self, field.name)[keep] for field in dataclasses.fields(self)))
+
+    def __len__(self) -> int:
+        return len(self.recovered)
+
+
+def _host_cells(outcomes: Table) -> NDArray[np.int64]:
+    """Return the sky cell of each injection; on a host, that of the injection nearest to its centre."""
+    cells = sky_cell(np.asarray(outcomes["ra"]), np.asarray(outcomes["dec"]), _NSIDE)
+    host, separation = np.asarray(outcomes["host_id"], np.int64), np.asarray(outcomes["separation"], float)
+    order = np.lexsort((np.asarray(outcomes["injection_id"]), separation, host))
+    hosts, first, of_row = np.unique(host[order], return_index=True, return_inverse=True)
+    del hosts
+    nearest = np.empty_like(cells)
+    nearest[order] = cells[order][first][of_row]
+    return np.where(host != 0, nearest, cells)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +112,9 @@ class LogisticFit:
         return np.asarray(self.ceiling * expit((self.m50 - mag) / self.width), np.float64)
 
 
-def fit_logistic(mag: F64, recovered: Bool) -> LogisticFit | None:
+def fit_logistic(
+    mag: F64, recovered: Bool, weights: F64 | None = None, start: LogisticFit | None = None
+) -> LogisticFit | None:
     """Fit the logistic form to injections by maximum likelihood.
 
     Parameters
@@ -62,123 +123,72 @@ def fit_logistic(mag: F64, recovered: Bool) -> LogisticFit | None:
         AB magnitudes.
     recovered : `numpy.ndarray`, (N,), bool
         Whether each was recovered.
+    weights : `numpy.ndarray`, (N,), float64, optional
+        How often each counts; once by default.
+    start : `LogisticFit`, optional
+        Where the search begins.
 
     Returns
     -------
     fit : `LogisticFit` or `None`
         `None` where all or none were recovered.
     """
-    if not recovered.any() or recovered.all():
+    trials = np.ones(len(mag)) if weights is None else weights
+    if not len(mag):
         return None
-    brightness, trials = -mag, np.ones(len(mag))
-    start = np.array([np.median(brightness), np.log(0.3), 3.0])
-    bounds = [(brightness.min() - 3.0, brightness.max() + 3.0), (-4.0, 2.0), (-8.0, 12.0)]
-    arguments = (brightness, recovered.astype(float), trials)
-    best = minimize(logistic_cost, start, arguments, jac=True, method="L-BFGS-B", bounds=bounds)
-    centre, log_width, ceiling = best.x
-    return LogisticFit(float(-centre), float(np.exp(log_width)), float(expit(ceiling)))
+    start = LogisticFit(float(np.median(mag)), 0.3, 0.95) if start is None else start
+    first = Logistic(np.array([-start.m50]), start.width, start.ceiling)
+    best = fit_logistic_curve(-mag, common_threshold(len(mag)), recovered * trials, trials, first)
+    return None if best is None else LogisticFit(-float(best.coefficients[0]), best.width, best.ceiling)
 
 
-def _columns(outcomes: Table) -> tuple[F64, Bool, NDArray[np.int64]]:
-    """Return magnitude, recovered and sky cell of each injection."""
-    mag = ab_magnitude(np.abs(np.asarray(outcomes["flux"], np.float64)))
-    cells = sky_cell(np.asarray(outcomes["ra"]), np.asarray(outcomes["dec"]), _NSIDE)
-    return mag, np.asarray(outcomes["recovered"], bool), cells
-
-
-def _replicates(
-    mag: F64, recovered: Bool, cells: NDArray[np.int64], rng: np.random.Generator
-) -> list[LogisticFit]:
-    """Return fits to samples of whole cells, drawn with replacement."""
-    _, group = np.unique(cells, return_inverse=True)
-    order = np.argsort(group, kind="stable")
-    rows_of = np.split(order, np.cumsum(np.bincount(group))[:-1])
-    fits = []
-    for _ in range(_REPLICATES):
-        rows = np.concatenate([rows_of[k] for k in rng.integers(0, len(rows_of), len(rows_of))])
-        fit = fit_logistic(mag[rows], recovered[rows])
-        if fit is not None:
-            fits.append(fit)
-    return fits
-
-
-def efficiency_by_band(outcomes: Table, seed: int) -> dict[str, Any]:
-    """Return the fits of each band with 95 % intervals.
+@dataclasses.dataclass(frozen=True)
+class MagnitudeModel:
+    """A logistic form for each band.
 
     Parameters
     ----------
-    outcomes : `astropy.table.Table`
-        In `~dia_vetting.injection.schemas.INJECTION_OUTCOME`.
-    seed : `int`
-        Seed of the bootstrap over sky cells.
-
-    Returns
-    -------
-    figures : `dict`
-        By band: ``n``, and ``m50``, ``width``, ``ceiling``, each a dictionary of value, low, high; a band in
-        which all or none were recovered has ``n`` only.
+    bands : `~collections.abc.Mapping` [`str`, `LogisticFit`]
+        By band; one in which all or none were recovered is not there.
     """
-    figures: dict[str, Any] = {}
-    bands = np.asarray(outcomes["band"]).astype(str)
-    for band in np.unique(bands):
-        mag, recovered, cells = _columns(outcomes[bands == band])
-        best = fit_logistic(mag, recovered)
-        figures[str(band)] = {"n": len(mag)}
-        if best is None:
-            continue
-        fits = _replicates(mag, recovered, cells, generator("efficiency", seed, band))
-        for name, value in dataclasses.asdict(best).items():
-            low, high = percentile_interval(np.array([getattr(fit, name) for fit in fits]))
-            figures[str(band)][name] = {"value": value, "low": float(low), "high": float(high)}
-    return figures
 
+    bands: Mapping[str, LogisticFit]
 
-def holdout(outcomes: Table, seed: int) -> dict[str, Any]:
-    """Fit each band on one half of the sky and compare with the other.
+    def __call__(self, injections: Injections) -> F64:
+        """Return the efficiency for each injection; NaN in bands that are not there."""
+        efficiency = np.full(len(injections), np.nan)
+        for band, fit in self.bands.items():
+            mine = injections.band == band
+            efficiency[mine] = fit(injections.mag[mine])
+        return efficiency
 
-    Parameters
-    ----------
-    outcomes : `astropy.table.Table`
-        In `~dia_vetting.injection.schemas.INJECTION_OUTCOME`.
-    seed : `int`
-        Decides which sky cell is in which half, and seeds the bootstrap.
+    @staticmethod
+    def usable(injections: Injections) -> Bool:
+        """Return which injections can be fitted."""
+        return np.asarray(np.isfinite(injections.mag))
 
-    Returns
-    -------
-    figures : `dict`
-        By band: ``m50_difference`` (second half minus first, mag), ``n_bins`` of half a magnitude with at
-        least 100 injections of the second half, and ``largest_pull`` among them: recovered minus predicted,
-        over the root of the binomial variance and of that of the prediction (bootstrap over sky cells).
-        Bands without a fit are left out.
-    """
-    figures: dict[str, Any] = {}
-    bands = np.asarray(outcomes["band"]).astype(str)
-    for band in np.unique(bands):
-        mag, recovered, cells = _columns(outcomes[bands == band])
-        half = sky_fold(cells, 2, seed)
-        first, second = half == 0, half == 1
-        fit, other = fit_logistic(mag[first], recovered[first]), fit_logistic(mag[second], recovered[second])
-        if fit is None or other is None:
-            continue
-        fits = _replicates(mag[first], recovered[first], cells[first], generator("holdout", seed, band))
-        pulls = _bin_pulls(fit, fits, mag[second], recovered[second])
-        figures[str(band)] = {
-            "m50_difference": other.m50 - fit.m50,
-            "n_bins": len(pulls),
-            "largest_pull": max(map(abs, pulls), default=None),
+    @classmethod
+    def fit(
+        cls, injections: Injections, weights: F64 | None = None, start: MagnitudeModel | None = None
+    ) -> MagnitudeModel | None:
+        """Fit each band (see `fit_logistic`); `None` where there is nothing to fit in any."""
+        fits = {}
+        for band in np.unique(injections.band):
+            mine = injections.band == band
+            best = fit_logistic(
+                injections.mag[mine],
+                injections.recovered[mine],
+                None if weights is None else weights[mine],
+                None if start is None else start.bands.get(str(band)),
+            )
+            if best is not None:
+                fits[str(band)] = best
+        return cls(fits) if fits else None
+
+    def parameters(self) -> dict[tuple[str, str], float]:
+        """Return the parameters by band and name."""
+        return {
+            (band, name): value
+            for band, fit in self.bands.items()
+            for name, value in dataclasses.asdict(fit).items()
         }
-    return figures
-
-
-def _bin_pulls(fit: LogisticFit, fits: list[LogisticFit], mag: F64, recovered: Bool) -> list[float]:
-    bins = np.floor(mag / _STEP).astype(np.int64)
-    pulls = []
-    for index in np.unique(bins):
-        mine = bins == index
-        if mine.sum() < _MIN_COUNT:
-            continue
-        expected = fit(mag[mine])
-        spread = np.var([replicate(mag[mine]).sum() for replicate in fits])
-        variance = float((expected * (1.0 - expected)).sum() + spread)
-        pulls.append(float((recovered[mine].sum() - expected.sum()) / np.sqrt(max(variance, 1e-9))))
-    return pulls

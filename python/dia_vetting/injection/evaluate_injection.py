@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import astropy.units as u
-import lsst.pipe.base.connectionTypes as cT
 import numpy as np
 from astropy.table import Table
 from lsst.daf.butler import DatasetRef
@@ -20,7 +19,6 @@ from lsst.pipe.base import (
     OutputQuantizedConnection,
     PipelineTask,
     PipelineTaskConfig,
-    PipelineTaskConnections,
     QuantumContext,
     Struct,
 )
@@ -28,123 +26,26 @@ from lsst.pipe.base import (
 from ..images import local_psf, origin, planes_from_image
 from ..reliability.schemas import DIA_SOURCE_LABEL, DIA_SOURCE_REQUIRED, MISSED_INJECTION
 from ..tables import stack_tables
-from .injection_metrics import injection_curve, injection_metrics
+from .campaign_efficiency import fit_campaign, hold_out_campaign
+from .efficiency_fits import efficiency_table
+from .efficiency_plots import plot_efficiency, plot_hosts
+from .focal_plane import plot_focal_plane
+from .injection_connections import EvaluateInjectionConnections
+from .injection_curve import injection_curve
+from .injection_metrics import injection_metrics
 from .injection_plots import plot_completeness, plot_offsets, plot_photometry
 from .object_table import read_column
 from .outcomes import Difference, injection_outcomes, mark_blank
-from .schemas import INJECTED_CATALOG, INJECTION_CURVE, INJECTION_OUTCOME
+from .schemas import (
+    INJECTED_CATALOG,
+    INJECTION_CURVE,
+    INJECTION_EFFICIENCY,
+    INJECTION_OUTCOME,
+    TRANSIENT_TRUTH,
+)
 
-_DETECTOR = ("instrument", "visit", "detector")
-_UNUSED = ("host_mag", "injected_flux", "midpointMjdTai", "trail_length", "trail_angle")
+_UNUSED = ("mag", "injected_flux", "midpointMjdTai", "trail_length", "trail_angle")
 _OWN_COLUMNS = [name for name in INJECTED_CATALOG.names() if name not in _UNUSED]
-
-
-class EvaluateInjectionConnections(
-    PipelineTaskConnections,
-    dimensions=("instrument",),
-    defaultTemplates={
-        "injectedCatalogType": "injected_visit_image_catalog",
-        "labelType": "dia_source_label",
-        "diaSourceType": "dia_source_detector",
-        "missedType": "missed_injection",
-        "differenceType": "difference_image",
-        "objectType": "object",
-        "outputPrefix": "injection_",
-    },
-):
-    """Everything about the injections of an instrument in, figures, curves and plots out."""
-
-    injected = cT.Input(
-        doc="What was injected.",
-        name="{injectedCatalogType}",
-        storageClass="ArrowAstropy",
-        dimensions=_DETECTOR,
-        multiple=True,
-        deferLoad=True,
-    )
-    labels = cT.Input(
-        doc="Which DIA sources are injections.",
-        name="{labelType}",
-        storageClass="ArrowAstropy",
-        dimensions=_DETECTOR,
-        multiple=True,
-        deferLoad=True,
-    )
-    diaSources = cT.Input(
-        doc="DIA sources.",
-        name="{diaSourceType}",
-        storageClass="ArrowAstropy",
-        dimensions=_DETECTOR,
-        multiple=True,
-        deferLoad=True,
-    )
-    missed = cT.Input(
-        doc="Injections that were missed, and why.",
-        name="{missedType}",
-        storageClass="ArrowAstropy",
-        dimensions=_DETECTOR,
-        multiple=True,
-        deferLoad=True,
-    )
-    differences = cT.Input(
-        doc="Difference images: variance and PSF give the signal-to-noise ratio that was to be expected.",
-        name="{differenceType}",
-        storageClass="DifferenceImage",
-        dimensions=_DETECTOR,
-        multiple=True,
-        deferLoad=True,
-    )
-    objects = cT.Input(
-        doc="Static objects, which blank sky must keep away from.",
-        name="{objectType}",
-        storageClass="ArrowAstropy",
-        dimensions=("skymap", "tract"),
-        multiple=True,
-        minimum=0,
-        deferLoad=True,
-    )
-    outcomes = cT.Output(
-        doc="What became of each injection.",
-        name="{outputPrefix}outcome",
-        storageClass="ArrowAstropy",
-        dimensions=("instrument",),
-    )
-    curve = cT.Output(
-        doc="Completeness, flux bias, pull and offset in bins of signal-to-noise ratio.",
-        name="{outputPrefix}curve",
-        storageClass="ArrowAstropy",
-        dimensions=("instrument",),
-    )
-    metrics = cT.Output(
-        doc="Headline figures with intervals.",
-        name="{outputPrefix}metrics",
-        storageClass="StructuredDataDict",
-        dimensions=("instrument",),
-    )
-    completenessPlot = cT.Output(
-        doc="Recovered fraction against signal-to-noise ratio.",
-        name="{outputPrefix}completeness_plot",
-        storageClass="Plot",
-        dimensions=("instrument",),
-    )
-    photometryPlot = cT.Output(
-        doc="Flux bias and pulls.",
-        name="{outputPrefix}photometry_plot",
-        storageClass="Plot",
-        dimensions=("instrument",),
-    )
-    offsetPlot = cT.Output(
-        doc="Measured minus injected positions.",
-        name="{outputPrefix}offset_plot",
-        storageClass="Plot",
-        dimensions=("instrument",),
-    )
-    outcomeSchema = cT.InitOutput(
-        doc="Columns of the outcomes.", name="{outputPrefix}outcome_schema", storageClass="ArrowAstropy"
-    )
-    curveSchema = cT.InitOutput(
-        doc="Columns of the curve.", name="{outputPrefix}curve_schema", storageClass="ArrowAstropy"
-    )
 
 
 class EvaluateInjectionConfig(PipelineTaskConfig, pipelineConnections=EvaluateInjectionConnections):
@@ -167,6 +68,7 @@ class EvaluateInjectionTask(PipelineTask):
         super().__init__(**kwargs)
         self.outcomeSchema = INJECTION_OUTCOME.describe()
         self.curveSchema = INJECTION_CURVE.describe()
+        self.efficiencySchema = INJECTION_EFFICIENCY.describe()
 
     def runQuantum(
         self,
@@ -188,6 +90,7 @@ class EvaluateInjectionTask(PipelineTask):
                 len(refs["injected"]) - len(complete),
                 len(refs["injected"]),
             )
+        transients = stack_tables((butlerQC.get(ref).get() for ref in inputRefs.transients), TRANSIENT_TRUTH)
         tables = []
         for visit, detector in complete:
             mine = {name: by_key[visit, detector] for name, by_key in refs.items()}
@@ -196,7 +99,9 @@ class EvaluateInjectionTask(PipelineTask):
                 continue
             INJECTED_CATALOG.check(injected, _name(mine["injected"]), _OWN_COLUMNS)
             read = {name: handle.get() for name, handle in handles.items()}
-            tables.append(self.follow(injected, **read, visit=visit, detector=detector))
+            tables.append(
+                self.follow(injected, **read, transients=transients, visit=visit, detector=detector)
+            )
         objects = [
             butlerQC.get(ref).get(parameters={"columns": ["coord_ra", "coord_dec"]})
             for ref in inputRefs.objects
@@ -210,6 +115,7 @@ class EvaluateInjectionTask(PipelineTask):
         diaSources: Table,
         missed: Table,
         differences: DifferenceImage,
+        transients: Table,
         visit: int,
         detector: int,
     ) -> Table:
@@ -221,6 +127,8 @@ class EvaluateInjectionTask(PipelineTask):
             In their schemas.
         differences : `lsst.images.DifferenceImage`
             The difference image.
+        transients : `astropy.table.Table`
+            In `~dia_vetting.injection.schemas.TRANSIENT_TRUTH`; may be empty.
         visit, detector : `int`
             Which one.
 
@@ -236,7 +144,9 @@ class EvaluateInjectionTask(PipelineTask):
         source = f"{self.config.connections.differenceType} {where}"
         planes = planes_from_image(differences, source)
         difference = Difference(planes, local_psf(differences, source=source), *origin(differences))
-        return injection_outcomes(injected, labels, diaSources, missed, difference, visit, detector)
+        return injection_outcomes(
+            injected, labels, diaSources, missed, transients, difference, visit, detector
+        )
 
     def run(self, outcomes: Table, objects: Sequence[Table]) -> Struct:
         """Make figures, curve and plots.
@@ -251,7 +161,7 @@ class EvaluateInjectionTask(PipelineTask):
         Returns
         -------
         result : `lsst.pipe.base.Struct`
-            ``outcomes``, ``curve``, ``metrics`` and three plots.
+            ``outcomes``, ``curve``, ``efficiency``, ``metrics`` and six plots.
 
         Raises
         ------
@@ -267,7 +177,9 @@ class EvaluateInjectionTask(PipelineTask):
         ra, dec = (np.concatenate([np.empty(0), *columns]) for columns in positions)
         outcomes = mark_blank(outcomes, ra, dec, self.config.blankRadius)
         curve = injection_curve(outcomes, self.config.seed)
+        fits = fit_campaign(outcomes, self.config.seed)
         metrics = injection_metrics(outcomes, self.config.seed)
+        metrics["holdout"] = hold_out_campaign(outcomes, self.config.seed)
         self.log.info(
             "Recovered %d of %d injections; 50 %% at expected SNR %s (all), %s (blank sky).",
             metrics["all"]["n_recovered"],
@@ -277,10 +189,14 @@ class EvaluateInjectionTask(PipelineTask):
         return Struct(
             outcomes=outcomes,
             curve=curve,
+            efficiency=efficiency_table(fits),
             metrics=metrics,
             completenessPlot=plot_completeness(curve, metrics),
             photometryPlot=plot_photometry(outcomes, curve),
             offsetPlot=plot_offsets(outcomes),
+            efficiencyPlot=plot_efficiency(curve, fits["all", "magnitude"]),
+            hostPlot=plot_hosts(outcomes, curve, fits["all", "product"]),
+            focalPlanePlot=plot_focal_plane(outcomes),
         )
 
 

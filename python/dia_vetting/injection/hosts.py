@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["HostCuts", "MeasuredObjects", "host_ellipses", "select"]
+__all__ = ["HostCuts", "MeasuredObjects", "host_ellipses", "pixel_scale", "select"]
 
 import dataclasses
 from collections.abc import Mapping
@@ -105,6 +105,11 @@ def host_ellipses(objects: MeasuredObjects, source: str = "object") -> Ellipses:
     factor = frame.pixel_scale**-2 if objects.moments_in_arcsec else 1.0
     moments = (objects.xx * factor, objects.yy * factor, objects.xy * factor)
     return Ellipses.from_moments(*moments_on_sky(*moments, objects.ra, objects.dec, frame))
+
+
+def pixel_scale(objects: MeasuredObjects, source: str = "object") -> float:
+    """Return the scale of the tract's pixels, arcsec; see `host_ellipses`."""
+    return float(fit_pixel_frame(objects.x, objects.y, objects.ra, objects.dec, source).pixel_scale)
 
 
 def select(

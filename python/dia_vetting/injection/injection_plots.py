@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["plot_completeness", "plot_offsets", "plot_photometry"]
+__all__ = ["plot_completeness", "plot_offsets", "plot_photometry", "rows_of_curve"]
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
-from .injection_metrics import SAMPLES, measured
+from .injection_curve import SAMPLES, measured
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,13 +20,21 @@ type F64 = NDArray[np.float64]
 _COLORS = {"all": "#33658a", "blank": "#f26419"}
 
 
+def rows_of_curve(curve: Table, sample: str, variable: str, band: str = "all") -> Table:
+    """Return the bins of one line of `~dia_vetting.injection.schemas.INJECTION_CURVE` that are not empty."""
+    keep = np.asarray(curve["n_injected"]) > 0
+    for name, value in (("sample", sample), ("variable", variable), ("band", band)):
+        keep &= np.asarray(curve[name]).astype(str) == value
+    return curve[keep]
+
+
 def plot_completeness(curve: Table, metrics: dict[str, Any]) -> Figure:
     """Draw the recovered fraction against expected signal-to-noise ratio.
 
     Parameters
     ----------
     curve : `astropy.table.Table`
-        From `~dia_vetting.injection.injection_metrics.injection_curve`.
+        From `~dia_vetting.injection.injection_curve.injection_curve`.
     metrics : `dict`
         From `~dia_vetting.injection.injection_metrics.injection_metrics`.
 
@@ -40,12 +48,12 @@ def plot_completeness(curve: Table, metrics: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(6.0, 4.2), layout="constrained")
     axes = figure.add_subplot()
     for sample in SAMPLES:
-        rows = curve[(np.asarray(curve["sample"]) == sample) & (np.asarray(curve["n_injected"]) > 0)]
+        rows = rows_of_curve(curve, sample, "snr")
         half = metrics[sample]["snr50"]["value"]
         label = f"{sample} ({metrics[sample]['n']})" + (f", 50 % at SNR {half:.2f}" if half else "")
         value = np.asarray(rows["completeness"])
         ends = np.abs(np.stack([rows["completeness_low"], rows["completeness_high"]]) - value)
-        axes.errorbar(rows["snr"], value, yerr=ends, fmt="o-", ms=4, color=_COLORS[sample], label=label)
+        axes.errorbar(rows["median"], value, yerr=ends, fmt="o-", ms=4, color=_COLORS[sample], label=label)
         if half:
             axes.axvline(half, color=_COLORS[sample], ls=":", lw=1)
     axes.axhline(0.5, color="0.7", lw=0.8)
@@ -64,7 +72,7 @@ def plot_photometry(outcomes: Table, curve: Table) -> Figure:
     outcomes : `astropy.table.Table`
         In `~dia_vetting.injection.schemas.INJECTION_OUTCOME`.
     curve : `astropy.table.Table`
-        From `~dia_vetting.injection.injection_metrics.injection_curve`.
+        From `~dia_vetting.injection.injection_curve.injection_curve`.
 
     Returns
     -------
@@ -80,12 +88,11 @@ def plot_photometry(outcomes: Table, curve: Table) -> Figure:
     ratio = sample.flux / sample.truth - 1.0
     left.plot(found["expected_snr"], 100 * ratio, ".", ms=2, color="0.75", zorder=0)
     for name in SAMPLES:
-        mine = (np.asarray(curve["sample"]) == name) & np.isfinite(np.asarray(curve["flux_bias"]))
-        rows = curve[mine]
+        rows = rows_of_curve(curve, name, "snr")
         value = np.asarray(rows["flux_bias"])
         ends = np.abs(np.stack([rows["flux_bias_low"], rows["flux_bias_high"]]) - value)
         left.errorbar(
-            rows["snr"], 100 * value, yerr=100 * ends, fmt="o", ms=4, color=_COLORS[name], label=name
+            rows["median"], 100 * value, yerr=100 * ends, fmt="o", ms=4, color=_COLORS[name], label=name
         )
     left.axhline(0, color="k", lw=0.8)
     left.set(xscale="log", ylim=(-12, 12), xlabel="expected signal-to-noise ratio", ylabel="flux bias [%]")

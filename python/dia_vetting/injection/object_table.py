@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ObjectTableNames", "read_column", "read_flag", "read_id", "read_objects"]
+__all__ = ["ObjectTableNames", "read_column", "read_flag", "read_id", "read_length", "read_objects"]
 
 import dataclasses
 
@@ -105,6 +105,14 @@ def read_column(table: Table, name: str, unit: u.UnitBase, source: str) -> F64:
     except u.UnitConversionError:
         raise TableSchemaError(source, name, f"unit {unit}", f"unit {found.unit}") from None
     return np.asarray(values * factor, np.float64)
+
+
+def read_length(table: Table, name: str, pixel_scale: float, source: str) -> F64:
+    """Return a column of lengths as float64 (N,), arcsec, also without a unit; pixels are multiplied."""
+    unit = _column(table, name, "arcsec or pix", source).unit
+    if unit is not None and u.Unit(unit).is_equivalent(u.pix):
+        return read_column(table, name, u.pix, source) * pixel_scale
+    return read_column(table, name, u.arcsec, source)
 
 
 def read_flag(table: Table, name: str, source: str, missing: bool) -> NDArray[np.bool_]:

@@ -11,10 +11,12 @@ from astropy.table import Table
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from ..magnitudes import ab_magnitude
 from ..masks import UNUSABLE_BITS, MaskBit
 from ..planes import Planes, cutouts
 from ..psf import PolynomialPsf
 from ..reliability.matching import unit_vectors
+from .host_columns import host_columns
 from .host_geometry import project
 from .schemas import INJECTION_OUTCOME
 
@@ -93,6 +95,7 @@ def injection_outcomes(
     labels: Table,
     dia_sources: Table,
     missed: Table,
+    transients: Table,
     difference: Difference,
     visit: int,
     detector: int,
@@ -106,6 +109,9 @@ def injection_outcomes(
         off the image, are left out.
     labels, dia_sources, missed : `astropy.table.Table`
         In the schemas of ``dia_source_label``, ``dia_source_detector`` and ``missed_injection``.
+    transients : `astropy.table.Table`
+        In `~dia_vetting.injection.schemas.TRANSIENT_TRUTH`, for the hosts; those that are not in it have
+        hosts of which nothing but the magnitude is known.
     difference : `Difference`
         The image.
     visit, detector : `int`
@@ -127,14 +133,18 @@ def injection_outcomes(
     offsets = np.full((2, len(rows)), np.nan)
     if have.any():
         offsets[:, have] = project(sources["ra"], sources["dec"], ra[have], dec[have])
-    values = {name: np.full(len(rows), np.nan) for name in ("snr", "psfFlux", "psfFluxErr")}
+    names = ("snr", "psfFlux", "psfFluxErr", "staticFluxErr")
+    values = {name: np.full(len(rows), np.nan) for name in names}
     for name, column in values.items():
-        column[have] = np.asarray(sources[name], float)
+        if name in sources.colnames:
+            column[have] = np.asarray(sources[name], float)
     source_id = np.zeros(len(rows), np.int64)
     source_id[have] = np.asarray(sources["diaSourceId"])
     return INJECTION_OUTCOME.build(
         {
-            **{name: rows[name] for name in ("injection_id", "band", "ra", "dec", "host_id", "flux")},
+            **{name: rows[name] for name in ("injection_id", "band", "ra", "dec", "host_id")},
+            **{"x": x, "y": y, "flux": flux, "mag": ab_magnitude(np.abs(flux))},
+            **host_columns(rows, transients),
             **values,
             "visit": np.full(len(rows), visit),
             "detector": np.full(len(rows), detector),

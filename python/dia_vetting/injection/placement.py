@@ -14,6 +14,7 @@ __all__ = [
     "UniformSeparation",
     "sersic_b",
     "sersic_half_light_radius",
+    "sersic_surface_brightness",
 ]
 
 import dataclasses
@@ -184,3 +185,35 @@ def sersic_half_light_radius(rms: ArrayLike, n: float) -> F64:
     """
     mean_square = np.exp(gammaln(4.0 * n) - gammaln(2.0 * n) - 2.0 * n * np.log(sersic_b(n)))
     return np.asarray(np.asarray(rms, np.float64) * np.sqrt(2.0 / mean_square), np.float64)
+
+
+def sersic_surface_brightness(
+    mag: ArrayLike, a: ArrayLike, b: ArrayLike, radius: ArrayLike, n: float = HostLight.sersic_n
+) -> F64:
+    """Return the surface brightness of a Sersic profile with given second moments.
+
+    The light of I_0 exp(-b (r / r_e)^(1/n)) on an ellipse is 2 pi n Gamma(2n) b^(-2n) r_a r_b I_0 (Graham &
+    Driver 2005, PASA 22, 118, eqs. 2 and 4), r_a and r_b the half-light semi-axes.
+
+    Parameters
+    ----------
+    mag : array_like, (N,)
+        Magnitudes of all the light.
+    a, b : array_like, (N,)
+        Semi-axes, roots of the second moments, arcsec.
+    radius : array_like, (N,)
+        Elliptical radius in units of these: 1 is on the ellipse.
+    n : `float`, optional
+        Index; by default that of `HostLight`.
+
+    Returns
+    -------
+    brightness : `numpy.ndarray`, (N,), float64
+        mag / arcsec^2.
+    """
+    axes = sersic_half_light_radius(a, n) * sersic_half_light_radius(b, n)
+    norm = 2.0 * np.pi * n * np.exp(gammaln(2.0 * n)) * sersic_b(n) ** (-2.0 * n)
+    depth = sersic_b(n) * (np.asarray(radius, np.float64) / sersic_half_light_radius(1.0, n)) ** (1.0 / n)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        centre = np.asarray(mag, np.float64) + 2.5 * np.log10(norm * axes)
+    return np.asarray(centre + 2.5 / np.log(10.0) * depth, np.float64)

@@ -152,9 +152,19 @@ class SupernovaConfig(SiteConfig):
         doc="Range of the apparent magnitude at maximum, uniform; absolute magnitudes if empty.",
         default=[],
     )
+    sncosmoSource = Field[str](
+        doc="Name of a source of sncosmo, which has to be installed with its data, for the spectra; the "
+        "parametric light curves if empty. Times, redshifts, magnitudes, x1 and c are drawn as for them.",
+        default="",
+    )
+    sncosmoBandpasses = DictField[str, str](
+        doc="sncosmo's name of the passband of each band.",
+        default={band: f"lsst{band}" for band in "ugrizy"},
+    )
 
     def model(self, avoid: Positions, mjds: tuple[float, float]) -> CoherentPopulation:
         """Return the population; ``mjds`` are the first and the last visit's."""
+        from .light_curves.sncosmo_source import sncosmo_supernovae
         from .light_curves.supernova import draw_redshifts, draw_supernovae
 
         first = mjds[0] if self.firstMjd is None else self.firstMjd
@@ -170,7 +180,11 @@ class SupernovaConfig(SiteConfig):
                 low, high = self.peakMagnitudes
                 peak = np.asarray(rng.uniform(float(low), float(high), count), np.float64)
             redshift = np.where(known > 0, known, drawn)
-            return draw_supernovae(count, redshift, first, last, rng, dict(self.kinds), peak_mag=peak)
+            parametric = draw_supernovae(count, redshift, first, last, rng, dict(self.kinds))
+            if not self.sncosmoSource:
+                return parametric if peak is None else parametric.with_peak_magnitudes(peak)
+            spectral = sncosmo_supernovae(parametric, self.sncosmoSource, dict(self.sncosmoBandpasses))
+            return spectral if peak is None else spectral.with_peak_magnitudes(peak, "r")
 
         return CoherentPopulation(self.selection(avoid), curves, "supernova")
 

@@ -8,24 +8,25 @@ __all__ = [
     "completeness",
     "fifty_percent",
     "flux_bias",
-    "logistic_cost",
+    "median_east",
+    "median_north",
     "median_offset",
+    "pull_static",
     "pull_std",
     "pull_width",
     "with_interval",
+    "with_intervals",
 ]
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
-from scipy.special import expit
 
-from ..planes import robust_sigma
 from ..reliability.bootstrap import Estimate, percentile_interval, wilson_interval
+from .logistic import Logistic, common_threshold, fit_logistic_curve
 
 type F64 = NDArray[np.float64]
 type Bool = NDArray[np.bool_]
@@ -35,30 +36,36 @@ SNR_EDGES = (0.0, 2.0, 3.0, 4.0, 4.5, 5.0, 5.5, 6.0, 6.5, 7.0, 8.0, 10.0, 15.0, 
 
 _FIT_RANGE = (1.0, 40.0)
 _FIT_BINS = 120
-_FIT_BOUNDS = ((-1.0, 4.0), (-5.0, 2.0), (-8.0, 12.0))
 _REPLICATES = 300
+_LEAST = 5
+_AT_ONCE = 1_000_000
+"""Rows of all replicates that are in memory at once."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Recovered injections, one row each.
+    """Recovered injections, one row each; or, in a bootstrap, draws of them, (..., N).
 
     Parameters
     ----------
     truth, flux, error : `numpy.ndarray`, (N,), float64
         Injected flux, measured flux and its uncertainty, nJy.
-    offset : `numpy.ndarray`, (N,), float64
-        Distance of the measured from the injected position, arcsec.
+    east, north : `numpy.ndarray`, (N,), float64
+        Measured minus injected position, arcsec.
+    static_error : `numpy.ndarray`, (N,), float64
+        Error of the flux from the static sky, nJy; NaN where not known.
     """
 
     truth: F64
     flux: F64
     error: F64
-    offset: F64
+    east: F64
+    north: F64
+    static_error: F64
 
     def where(self, keep: NDArray[Any]) -> Measured:
-        """Return some rows; ``keep`` is a mask or indices."""
-        return Measured(self.truth[keep], self.flux[keep], self.error[keep], self.offset[keep])
+        """Return some rows; ``keep`` is a mask or indices, of any shape."""
+        return Measured(*(getattr(self, field.name)[keep] for field in dataclasses.fields(self)))
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -75,57 +82,87 @@ def _estimate(value: ArrayLike = np.nan, low: ArrayLike = np.nan, high: ArrayLik
     return Estimate(*(np.asarray(number, np.float64) for number in (value, low, high)))
 
 
-def flux_bias(sample: Measured) -> float:
+def flux_bias(sample: Measured) -> F64:
     """Return the weighted relative bias of the flux: sum(F f / s^2) / sum(F^2 / s^2) - 1.
 
     It is the slope, less one, of a line through the origin of measured on true flux, by weighted least
     squares.
     """
     weight = sample.truth / sample.error**2
-    return float((weight * sample.flux).sum() / (weight * sample.truth).sum() - 1.0)
+    return np.asarray((weight * sample.flux).sum(axis=-1) / (weight * sample.truth).sum(axis=-1) - 1.0)
 
 
-def pull_std(sample: Measured) -> float:
+def pull_std(sample: Measured) -> F64:
     """Return the standard deviation of (f - F) / s."""
-    return float(np.std((sample.flux - sample.truth) / sample.error, ddof=1))
+    return np.asarray(np.std((sample.flux - sample.truth) / sample.error, axis=-1, ddof=1))
 
 
-def pull_width(sample: Measured) -> float:
+def pull_static(sample: Measured) -> F64:
+    """Return the standard deviation of (f - F) / sqrt(s^2 + s_static^2); NaN where s_static is not known."""
+    error = np.hypot(sample.error, sample.static_error)
+    return np.asarray(np.std((sample.flux - sample.truth) / error, axis=-1, ddof=1))
+
+
+def pull_width(sample: Measured) -> F64:
     """Return 1.4826 times the median absolute deviation of (f - F) / s: the width without its tails."""
-    return robust_sigma((sample.flux - sample.truth) / sample.error)
+    pull = (sample.flux - sample.truth) / sample.error
+    middle = np.median(pull, axis=-1, keepdims=True)
+    return np.asarray(1.4826 * np.median(np.abs(pull - middle), axis=-1))
 
 
-def median_offset(sample: Measured) -> float:
+def median_offset(sample: Measured) -> F64:
     """Return the median distance, arcsec."""
-    return float(np.median(sample.offset))
+    return np.asarray(np.median(np.hypot(sample.east, sample.north), axis=-1))
 
 
-def with_interval(
-    sample: Measured, figure: Callable[[Measured], float], rng: np.random.Generator, least: int = 5
-) -> Estimate:
-    """Return a figure with its 95 % bootstrap interval.
+def median_east(sample: Measured) -> F64:
+    """Return the median offset to the east, arcsec."""
+    return np.asarray(np.median(sample.east, axis=-1))
+
+
+def median_north(sample: Measured) -> F64:
+    """Return the median offset to the north, arcsec."""
+    return np.asarray(np.median(sample.north, axis=-1))
+
+
+def with_interval(sample: Measured, figure: Callable[[Measured], F64], rng: np.random.Generator) -> Estimate:
+    """Return a figure with its 95 % bootstrap interval (see `with_intervals`)."""
+    return with_intervals(sample, {"figure": figure}, rng)["figure"]
+
+
+def with_intervals(
+    sample: Measured, figures: Mapping[str, Callable[[Measured], F64]], rng: np.random.Generator
+) -> dict[str, Estimate]:
+    """Return figures with their 95 % bootstrap intervals, from the same draws.
 
     Parameters
     ----------
     sample : `Measured`
         N rows, which are drawn with replacement.
-    figure : `~collections.abc.Callable`
-        `flux_bias`, `pull_std` or `median_offset`.
+    figures : `~collections.abc.Mapping`
+        Functions of a sample by name, along the last axis of its arrays: `flux_bias`, `pull_std` and the
+        like. They are given many draws at once.
     rng : `numpy.random.Generator`
         Source of the draws.
-    least : `int`, optional
-        With fewer rows than this the figure is NaN.
 
     Returns
     -------
-    estimate : `~dia_vetting.reliability.bootstrap.Estimate`
-        Scalars.
+    estimates : `dict` [`str`, `~dia_vetting.reliability.bootstrap.Estimate`]
+        Scalars; NaN with fewer than five rows.
     """
-    if len(sample) < least:
-        return _estimate()
-    draws = rng.integers(0, len(sample), (_REPLICATES, len(sample)))
-    low, high = percentile_interval(np.array([figure(sample.where(rows)) for rows in draws]))
-    return _estimate(figure(sample), low, high)
+    if len(sample) < _LEAST:
+        return {name: _estimate() for name in figures}
+    at_once = max(1, _AT_ONCE // len(sample))
+    drawn = []
+    for first in range(0, _REPLICATES, at_once):
+        count = min(at_once, _REPLICATES - first)
+        draws = sample.where(rng.integers(0, len(sample), (count, len(sample))))
+        drawn.append(np.stack([figure(draws) for figure in figures.values()], axis=1))
+    replicates = np.concatenate(drawn)
+    low, high = percentile_interval(replicates)
+    return {
+        name: _estimate(figure(sample), low[k], high[k]) for k, (name, figure) in enumerate(figures.items())
+    }
 
 
 def fifty_percent(snr: F64, recovered: Bool, rng: np.random.Generator) -> Estimate:
@@ -151,7 +188,7 @@ def fifty_percent(snr: F64, recovered: Bool, rng: np.random.Generator) -> Estima
     """
     inside = (snr >= _FIT_RANGE[0]) & (snr < _FIT_RANGE[1])
     log_snr, hit = np.log(snr[inside]), recovered[inside]
-    best = _fit_curve(log_snr, hit, np.array([np.log(5.0), np.log(0.1), 3.0]))
+    best = _fit_curve(log_snr, hit, Logistic(np.log([5.0]), 0.1, 0.95))
     if best is None:
         return _estimate()
     draws = rng.integers(0, len(hit), (_REPLICATES, len(hit)))
@@ -160,49 +197,17 @@ def fifty_percent(snr: F64, recovered: Bool, rng: np.random.Generator) -> Estima
     return _estimate(_half_point(best), *percentile_interval(replicates))
 
 
-def _fit_curve(log_snr: F64, hit: Bool, start: F64) -> F64 | None:
-    """Fit (m, ln w, logit c) by maximum likelihood; `None` where hits and misses do not mingle."""
+def _fit_curve(log_snr: F64, hit: Bool, start: Logistic) -> Logistic | None:
+    """Fit to the counts in narrow bins; `None` where hits and misses do not mingle."""
     if not hit.any() or hit.all() or log_snr[hit].min() > log_snr[~hit].max():
         return None
     edges = np.linspace(np.log(_FIT_RANGE[0]), np.log(_FIT_RANGE[1]), _FIT_BINS + 1)
     trials, hits = np.histogram(log_snr, edges)[0], np.histogram(log_snr[hit], edges)[0]
-    used = trials > 0
-    middle = 0.5 * (edges[1:] + edges[:-1])[used]
-    best = minimize(
-        logistic_cost,
-        start,
-        args=(middle, hits[used], trials[used]),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=_FIT_BOUNDS,
-    )
-    return np.asarray(best.x, np.float64)
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    return fit_logistic_curve(middle, common_threshold(_FIT_BINS), hits, trials, start)
 
 
-def logistic_cost(parameters: F64, x: F64, hits: NDArray[Any], trials: NDArray[Any]) -> tuple[float, F64]:
-    """Return the mean negative log-likelihood of counts under a logistic curve, and its gradient.
-
-    Parameters
-    ----------
-    parameters : `numpy.ndarray`, (3,), float64
-        m, ln w and logit c of p = c / (1 + exp(-(x - m) / w)).
-    x : `numpy.ndarray`, (N,), float64
-        What p grows with.
-    hits, trials : `numpy.ndarray`, (N,)
-        Recovered and injected at each x.
-    """
-    centre, log_width, ceiling = parameters
-    z = (x - centre) / np.exp(log_width)
-    rise, top = expit(z), expit(ceiling)
-    p = np.clip(top * rise, 1e-9, 1.0 - 1e-9)
-    value = -(hits * np.log(p) + (trials - hits) * np.log1p(-p)).sum() / trials.sum()
-    slope = -(hits / p - (trials - hits) / (1.0 - p)) / trials.sum()
-    d_z = slope * top * rise * (1.0 - rise)
-    gradient = np.array([-d_z.sum() / np.exp(log_width), -(d_z * z).sum(), (slope * p).sum() * (1.0 - top)])
-    return float(value), gradient
-
-
-def _half_point(parameters: F64) -> float:
-    centre, log_width, ceiling = parameters
-    top = float(expit(ceiling))
-    return float(np.exp(centre - np.exp(log_width) * np.log(2.0 * top - 1.0))) if top > 0.5 else float("nan")
+def _half_point(fit: Logistic) -> float:
+    if fit.ceiling <= 0.5:
+        return float("nan")
+    return float(np.exp(fit.coefficients[0] - fit.width * np.log(2.0 * fit.ceiling - 1.0)))

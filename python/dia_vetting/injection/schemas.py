@@ -6,9 +6,12 @@ from ..tables import Column, TableSchema
 
 __all__ = [
     "HOST_GALAXY",
+    "HOST_PROFILE",
+    "HOST_REDSHIFT",
     "INJECTED_CATALOG",
     "INJECTED_DIFFERENCE_CATALOG",
     "INJECTION_CURVE",
+    "INJECTION_EFFICIENCY",
     "INJECTION_LIGHT_CURVE",
     "INJECTION_LIGHT_CURVE_FIT",
     "INJECTION_OBJECT",
@@ -41,21 +44,32 @@ HOST_GALAXY = TableSchema(
 """The columns of every host table; `host_galaxy_schema` adds the magnitudes of further bands."""
 
 
-def host_galaxy_schema(bands: Sequence[str]) -> TableSchema:
-    """Return the schema of a host table with the magnitudes of some bands.
+HOST_REDSHIFT = (Column("host_redshift", "f8", "Redshift; NaN if not known"),)
+
+HOST_PROFILE = (
+    Column("host_bulge_fraction", "f8", "Bulge's share of the flux of bulge and disc; NaN if not measured"),
+    Column("host_bulge_radius", "f8", "Half-light semi-major axis of the bulge (de Vaucouleurs)", "arcsec"),
+    Column("host_disc_radius", "f8", "Half-light semi-major axis of the disc (exponential)", "arcsec"),
+)
+
+
+def host_galaxy_schema(bands: Sequence[str], extra: Sequence[Column] = ()) -> TableSchema:
+    """Return the schema of a host table with further columns.
 
     Parameters
     ----------
     bands : `~collections.abc.Sequence` of `str`
         Bands; each gives a column ``host_mag_<band>``.
+    extra : `~collections.abc.Sequence` of `~dia_vetting.tables.Column`
+        `HOST_REDSHIFT`, `HOST_PROFILE` or both.
 
     Returns
     -------
     schema : `~dia_vetting.tables.TableSchema`
         `HOST_GALAXY` and these columns.
     """
-    extra = (Column(f"host_mag_{b}", "f8", f"AB magnitude in {b}; NaN if not measured", "mag") for b in bands)
-    return TableSchema(HOST_GALAXY.name, (*HOST_GALAXY.columns, *extra))
+    mags = (Column(f"host_mag_{b}", "f8", f"AB magnitude in {b}; NaN if not measured", "mag") for b in bands)
+    return TableSchema(HOST_GALAXY.name, (*HOST_GALAXY.columns, *mags, *extra))
 
 
 TRANSIENT_TRUTH = TableSchema(
@@ -124,8 +138,20 @@ INJECTION_OUTCOME = TableSchema(
         Column("band", "U", "Band of the visit"),
         Column("ra", "f8", "ICRS right ascension that was injected", "deg"),
         Column("dec", "f8", "ICRS declination that was injected", "deg"),
+        Column("x", "f8", "Column that was injected at, in the parent frame of the image", "pix"),
+        Column("y", "f8", "Row that was injected at, in the parent frame of the image", "pix"),
         Column("host_id", "i8", "objectId of the host; 0 for host-less"),
-        Column("flux", "f8", "Calibrated flux that was injected", "nJy"),
+        Column("host_mag", "f8", "AB magnitude of the host in this band; NaN for host-less", "mag"),
+        Column("separation", "f8", "From the host's centre; NaN if host-less or not known", "arcsec"),
+        Column(
+            "host_surface_brightness",
+            "f8",
+            "Of the host's light there, if it is an exponential disc (Sersic index 1, as in placement "
+            "host_light) with the measured second moments, PSF included; NaN if host-less or not known",
+            "mag / arcsec2",
+        ),
+        Column("flux", "f8", "Calibrated flux that was injected; in the difference, of either sign", "nJy"),
+        Column("mag", "f8", "AB magnitude of the absolute flux; NaN of none", "mag"),
         Column("expected_snr", "f8", "Flux over the error of a PSF flux there, without its own photon noise"),
         Column("clean", "bool", "No unusable or interpolated pixel within a pixel of the centre"),
         Column("blank", "bool", "Clean, host-less, and no object or other injection near"),
@@ -135,30 +161,49 @@ INJECTION_OUTCOME = TableSchema(
         Column("snr", "f8", "Signal-to-noise ratio at which it was detected; NaN if missed"),
         Column("psfFlux", "f8", "Its PSF flux on the difference image; NaN if missed", "nJy"),
         Column("psfFluxErr", "f8", "Uncertainty of psfFlux; NaN if missed", "nJy"),
+        Column(
+            "staticFluxErr", "f8", "Its error from the static sky; NaN if missed or not in the table", "nJy"
+        ),
         Column("offset_east", "f8", "Measured minus injected position; NaN if missed", "arcsec"),
         Column("offset_north", "f8", "Measured minus injected position; NaN if missed", "arcsec"),
     ),
 )
 
+
+def _with_interval(
+    name: str, description: str, unit: str = "", kind: str = "bootstrap"
+) -> tuple[Column, ...]:
+    ends = (("low", "Lower"), ("high", "Upper"))
+    return (
+        Column(name, "f8", description, unit),
+        *(Column(f"{name}_{e}", "f8", f"{end} end of its 95 % {kind} interval", unit) for e, end in ends),
+    )
+
+
 INJECTION_CURVE = TableSchema(
     "injection_curve",
     (
         Column("sample", "U", "all or blank"),
-        Column("snr_low", "f8", "Lower edge of the bin of expected_snr"),
-        Column("snr_high", "f8", "Upper edge of the bin, not in it"),
-        Column("snr", "f8", "Median expected_snr in the bin; NaN if empty"),
-        Column("n_injected", "i8", "Injections"),
+        Column("variable", "U", "snr (expected_snr), mag, host_surface_brightness or separation"),
+        Column("band", "U", "Band, or all"),
+        Column("low", "f8", "Lower edge of the bin of the variable"),
+        Column("high", "f8", "Upper edge of the bin, not in it"),
+        Column("median", "f8", "Median of the variable in the bin; NaN if empty"),
+        Column("n_injected", "i8", "Injections of which the variable is known"),
         Column("n_recovered", "i8", "Recovered ones"),
-        Column("completeness", "f8", "Their ratio; NaN if empty"),
-        Column("completeness_low", "f8", "Lower end of its 95 % Wilson interval"),
-        Column("completeness_high", "f8", "Upper end of its 95 % Wilson interval"),
-        Column("flux_bias", "f8", "Weighted relative bias of psfFlux of the recovered; NaN if none"),
-        Column("flux_bias_low", "f8", "Lower end of its 95 % bootstrap interval"),
-        Column("flux_bias_high", "f8", "Upper end of its 95 % bootstrap interval"),
-        Column("pull_std", "f8", "Standard deviation of (psfFlux - flux) / psfFluxErr; NaN if fewer than 2"),
-        Column("pull_std_low", "f8", "Lower end of its 95 % bootstrap interval"),
-        Column("pull_std_high", "f8", "Upper end of its 95 % bootstrap interval"),
-        Column("offset_median", "f8", "Median distance to the injected position; NaN if none", "arcsec"),
+        *_with_interval("completeness", "Their ratio; NaN if empty", kind="Wilson"),
+        Column(
+            "n_measured",
+            "i8",
+            "Recovered ones of which bias, pulls and offset are: all against snr and mag; against the host's "
+            "quantities those of expected_snr >= 10, since near the limit those that noise made brighter are "
+            "found more often, and that bias would hide the host's. NaN if fewer than 5",
+        ),
+        *_with_interval("flux_bias", "Weighted relative bias of psfFlux"),
+        *_with_interval("pull_std", "Standard deviation of (psfFlux - flux) / psfFluxErr"),
+        *_with_interval("pull_width", "1.4826 times the median absolute deviation of the same"),
+        *_with_interval("pull_static", "As pull_std, with staticFluxErr added to psfFluxErr in quadrature"),
+        *_with_interval("offset_median", "Median distance to the injected position", "arcsec"),
     ),
 )
 
@@ -211,3 +256,24 @@ INJECTION_OBJECT = TableSchema(
         Column("diaObjectId", "i8", "That with most of them; 0 if it was never detected"),
     ),
 )
+
+INJECTION_EFFICIENCY = TableSchema(
+    "injection_efficiency",
+    (
+        Column("sample", "U", "all or blank"),
+        Column(
+            "model",
+            "U",
+            "magnitude: ceiling / (1 + exp((mag - m50) / width)) for each band; product: a function of "
+            "expected_snr, band, host surface brightness and separation (see product_model.py)",
+        ),
+        Column("band", "U", "Band; all if the parameter is that of every band"),
+        Column("parameter", "U", "Name in the form"),
+        Column("value", "f8", "Maximum of the likelihood; NaN if the injections say nothing of it"),
+        Column("low", "f8", "Lower end of the 95 % interval, bootstrap over sky"),
+        Column("high", "f8", "Upper end of the interval"),
+        Column("unit", "U", "Unit of value, low and high"),
+        Column("n", "i8", "Injections that it was fitted to"),
+    ),
+)
+"""Fitted detection efficiencies, one row for each parameter."""

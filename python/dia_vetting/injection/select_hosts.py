@@ -10,7 +10,7 @@ import astropy.units as u
 import lsst.pipe.base.connectionTypes as cT
 import numpy as np
 from astropy.table import Table
-from lsst.pex.config import Field, ListField, RangeField
+from lsst.pex.config import Field, FieldValidationError, ListField, RangeField
 from lsst.pipe.base import (
     InputQuantizedConnection,
     NoWorkFound,
@@ -24,10 +24,11 @@ from lsst.pipe.base import (
 from numpy.typing import NDArray
 
 from ..magnitudes import ab_magnitude
+from ..tables import Column
 from .host_geometry import Ellipses
-from .hosts import HostCuts, MeasuredObjects, host_ellipses, select
-from .object_table import ObjectTableNames, read_column, read_id, read_objects
-from .schemas import host_galaxy_schema
+from .hosts import HostCuts, MeasuredObjects, host_ellipses, pixel_scale, select
+from .object_table import ObjectTableNames, read_column, read_id, read_length, read_objects
+from .schemas import HOST_PROFILE, HOST_REDSHIFT, host_galaxy_schema
 
 
 class SelectHostsConnections(
@@ -78,6 +79,15 @@ class SelectHostsConfig(PipelineTaskConfig, pipelineConnections=SelectHostsConne
     fluxColumn = Field[str](
         doc="Total flux; its uncertainty is the column of this name and 'Err'.", default="{band}_kronFlux"
     )
+    redshiftColumn = Field[str](doc="Redshift, kept as host_redshift; none if empty.", default="")
+    bulgeFluxColumn = Field[str](
+        doc="Flux of a de Vaucouleurs bulge that was fitted together with an exponential disc; with the next "
+        "three columns it gives the profile that makeTransients places transients by. None if empty.",
+        default="",
+    )
+    discFluxColumn = Field[str](doc="Flux of the disc.", default="")
+    bulgeRadiusColumn = Field[str](doc="Half-light semi-major axis of the bulge.", default="")
+    discRadiusColumn = Field[str](doc="Half-light semi-major axis of the disc.", default="")
     trueFlags = ListField[str](
         doc="Flags that a host must have. detect_isPrimary says that it lies in the inner region of patch "
         "and tract, so that no galaxy is a host in two tracts.",
@@ -102,6 +112,21 @@ class SelectHostsConfig(PipelineTaskConfig, pipelineConnections=SelectHostsConne
         min=0.0,
         max=1.0,
     )
+
+    def validate(self) -> None:
+        """Check that the profile has all of its columns, or none."""
+        super().validate()
+        if any(self.profile_columns()) and not all(self.profile_columns()):
+            names = "bulgeFluxColumn, discFluxColumn, bulgeRadiusColumn and discRadiusColumn"
+            raise FieldValidationError(self.__class__.bulgeFluxColumn, self, f"{names} go together.")
+
+    def profile_columns(self) -> tuple[str, str, str, str]:
+        """Return the columns of bulge and disc: fluxes, then radii; empty if there are none."""
+        return self.bulgeFluxColumn, self.discFluxColumn, self.bulgeRadiusColumn, self.discRadiusColumn
+
+    def extra_columns(self) -> tuple[Column, ...]:
+        """Return the columns that the host table has beyond the magnitudes."""
+        return (HOST_REDSHIFT if self.redshiftColumn else ()) + (HOST_PROFILE if self.bulgeFluxColumn else ())
 
     def names(self) -> ObjectTableNames:
         """Return the column names."""
@@ -135,6 +160,7 @@ class SelectHostsConfig(PipelineTaskConfig, pipelineConnections=SelectHostsConne
         single = [
             self.idColumn, self.tractColumn, self.patchColumn, names.ra, names.dec, names.x, names.y,
             names.xx, names.yy, names.xy, names.extendedness, *names.true_flags, *names.false_flags,
+            *filter(None, (self.redshiftColumn, *self.profile_columns())),
         ]  # fmt: skip
         fluxes = [names.flux.format(band=band) for band in (self.band, *self.bands)]
         errors = [names.flux.format(band=self.band) + "Err"]
@@ -150,7 +176,7 @@ class SelectHostsTask(PipelineTask):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.schema = host_galaxy_schema(self.config.bands)
+        self.schema = host_galaxy_schema(self.config.bands, self.config.extra_columns())
         self.hostSchema = self.schema.describe()
 
     def runQuantum(
@@ -231,10 +257,30 @@ class SelectHostsTask(PipelineTask):
             "host_mag": measured.magnitude(),
             "host_extendedness": measured.extendedness,
             **{f"host_mag_{band}": self._magnitude(objects, band, source) for band in config.bands},
+            **self._extra(objects, measured, source),
         }
         order = np.argsort(host_id[chosen], kind="stable")
         rows = {name: values[chosen][order] for name, values in columns.items()}
         return self.schema.build(rows, {"band": config.band})
+
+    def _extra(
+        self, objects: Table, measured: MeasuredObjects, source: str
+    ) -> dict[str, NDArray[np.float64]]:
+        """Return redshift, and bulge and disc, where the configuration names their columns."""
+        values: dict[str, NDArray[np.float64]] = {}
+        if self.config.redshiftColumn:
+            name = self.config.redshiftColumn.format(band=self.config.band)
+            values["host_redshift"] = read_column(objects, name, u.dimensionless_unscaled, source)
+        if self.config.bulgeFluxColumn:
+            names = [name.format(band=self.config.band) for name in self.config.profile_columns()]
+            bulge, disc = (read_column(objects, name, u.nJy, source) for name in names[:2])
+            scale = pixel_scale(measured, source)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                share = np.where((bulge >= 0) & (disc >= 0), bulge / (bulge + disc), np.nan)
+            values["host_bulge_fraction"] = share
+            values["host_bulge_radius"] = read_length(objects, names[2], scale, source)
+            values["host_disc_radius"] = read_length(objects, names[3], scale, source)
+        return values
 
     def _magnitude(self, objects: Table, band: str, source: str) -> NDArray[np.float64]:
         return ab_magnitude(read_column(objects, self.config.fluxColumn.format(band=band), u.nJy, source))

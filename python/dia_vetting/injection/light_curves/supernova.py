@@ -1,14 +1,10 @@
 """Supernovae: parametric light curves of seven classes, in any band and at any redshift.
 
 The light curve of a class is a table in one reference band of its rest frame, its colours are those of a
-black body
-whose temperature falls with phase, with less light below 380 nm for those without hydrogen. The K-correction
-is that of
-this smooth continuum at the effective wavelength of the band: there are no lines and no passbands, so colours
-are good to
-one or two tenths of a magnitude. For detection efficiencies and the shape of light curves that is enough; for
-cosmology, use a
-spectral series (`.sncosmo_source`).
+black body whose temperature falls with phase, with less light below 380 nm for those without hydrogen. The
+K-correction is that of this smooth continuum at the effective wavelength of the band: there are no lines and
+no passbands, and how far its colours are from real ones is not measured. For detection efficiencies and the
+shape of light curves that is enough; for cosmology, use a spectral series (`.sncosmo_source`).
 """
 
 from __future__ import annotations
@@ -25,7 +21,7 @@ from scipy.interpolate import PchipInterpolator
 
 from ...errors import BadInputError
 from ...magnitudes import ab_flux, ab_magnitude
-from ..brightness import distance_modulus
+from ..brightness import cosmology, distance_modulus
 from .base import wavelengths
 from .extinction import extinction_curve
 from .supernova_classes import CLASSES, IA, RATES, Knots
@@ -86,6 +82,12 @@ class Supernovae:
         """Return fluxes, nJy, (N, V) (see `.base.LightCurves.flux`); exactly 0 before the explosion."""
         return self._flux(np.asarray(mjd, np.float64), wavelengths(band))
 
+    def with_peak_magnitudes(self, peak_mag: F64) -> Supernovae:
+        """Return the same with given apparent AB magnitudes in r at maximum, (N,)."""
+        at_peak = dataclasses.replace(self, peak_mjd=np.zeros(len(peak_mag)))
+        found = ab_magnitude(at_peak._flux(np.zeros(1), np.array([_PEAK_WAVELENGTH]))[:, 0])
+        return dataclasses.replace(self, magnitude=self.magnitude + peak_mag - found)
+
     def _flux(self, mjd: F64, wavelength: F64) -> F64:
         result = np.full((len(self.kind), len(mjd)), np.nan)
         for name in np.unique(self.kind):
@@ -145,7 +147,6 @@ def draw_supernovae(
     last_mjd: float,
     rng: np.random.Generator,
     kinds: Mapping[str, float] = RATES,
-    peak_mag: F64 | None = None,
 ) -> Supernovae:
     """Draw supernovae.
 
@@ -161,8 +162,6 @@ def draw_supernovae(
         Source of the draws; how many are taken depends on N alone.
     kinds : `~collections.abc.Mapping` [`str`, `float`], optional
         Relative number of each class; `RATES` by default.
-    peak_mag : `numpy.ndarray`, (N,), float64, optional
-        Apparent AB magnitude in r at maximum, instead of absolute magnitudes.
 
     Returns
     -------
@@ -196,7 +195,7 @@ def draw_supernovae(
     magnitude = mean + scatter * normal - np.where(thermonuclear, IA["alpha"][0] * x1, 0.0)
     # Guy et al. (2007, A&A 466, 11), section 5.4: the stretch factor of x1.
     stretch = 0.98 + 0.091 * x1 + 0.003 * x1**2 - 0.00075 * x1**3
-    drawn = Supernovae(
+    return Supernovae(
         kind=kind,
         redshift=np.asarray(redshift, np.float64),
         peak_mjd=peak_mjd,
@@ -205,14 +204,6 @@ def draw_supernovae(
         reddening=np.where(thermonuclear, colour, dust),
         x1=np.where(thermonuclear, x1, np.nan),
     )
-    return drawn if peak_mag is None else _rescaled(drawn, np.asarray(peak_mag, np.float64))
-
-
-def _rescaled(drawn: Supernovae, peak_mag: F64) -> Supernovae:
-    """Shift the absolute magnitudes so that those at maximum in r are the ones given."""
-    at_peak = dataclasses.replace(drawn, peak_mjd=np.zeros(len(peak_mag)))
-    found = ab_magnitude(at_peak._flux(np.zeros(1), np.array([_PEAK_WAVELENGTH]))[:, 0])
-    return dataclasses.replace(drawn, magnitude=drawn.magnitude + peak_mag - found)
 
 
 def _split_normal(rng: np.random.Generator, count: int, mode: float, below: float, above: float) -> F64:
@@ -224,9 +215,8 @@ def _split_normal(rng: np.random.Generator, count: int, mode: float, below: floa
 def draw_redshifts(count: int, z_min: float, z_max: float, rng: np.random.Generator) -> F64:
     """Draw redshifts of events in an expanding volume.
 
-    The density is (1 + z)^1.5 / (1 + z) dV/dz: the rate grows with redshift and is seen slowed down; flat
-    universe, H0 = 70
-    km/s/Mpc, Omega_m = 0.3.
+    The density is (1 + z)^1.5 / (1 + z) dV/dz: the rate grows with redshift and is seen slowed down;
+    in the universe of `~dia_vetting.injection.brightness.cosmology`.
 
     Parameters
     ----------
@@ -242,10 +232,8 @@ def draw_redshifts(count: int, z_min: float, z_max: float, rng: np.random.Genera
     redshift : `numpy.ndarray`, (N,), float64
         By inversion of the cumulative density on a grid.
     """
-    from astropy.cosmology import FlatLambdaCDM
-
     grid = np.linspace(z_min, z_max, 1000)
-    volume = FlatLambdaCDM(H0=70.0, Om0=0.3).comoving_volume(grid).value
+    volume = cosmology().comoving_volume(grid).value
     steps = np.diff(volume) * (1.0 + 0.5 * (grid[1:] + grid[:-1])) ** (_RATE_POWER - 1.0)
     total = np.concatenate([[0.0], np.cumsum(steps)])
     return np.asarray(np.interp(rng.random(count) * total[-1], total, grid), np.float64)
