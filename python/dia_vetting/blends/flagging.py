@@ -43,7 +43,7 @@ class BlendModelConnections(PipelineTaskConnections, dimensions=(), defaultTempl
             del self.model
 
 
-class FlagBlendsConfig(Config):
+class FlagBlendsConfig(Config):  # type: ignore[misc]
     """Settings of both tasks."""
 
     modelSource = ChoiceField[str](

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ..cutouts import PlacedPlanes, cut_plane, stamp_corners
 from ..planes import Planes
 from .flags import BlendFlag
-from .methods import BlendMethod, get_method
 from .methods.learned import Learned
+from .methods.sextractor import PUBLISHED, SExtractor
 from .model_io import BlendModel
 from .preparation import prepare
 from .stamps import BlendStamps
@@ -66,7 +66,7 @@ def flag_sources(
         The columns `~.schemas.ANSWER`, one row per position, in their order. Rows with a bit of
         `~.flags.UNSCORED` have no score: NaN, 0 or false.
     """
-    learned, sextractor = Learned(model), get_method("sextractor")
+    learned, sextractor = Learned(model), SExtractor(PUBLISHED)
     planes, origin = _without_unusable(image.planes), (image.x_origin, image.y_origin)
     blocks = [
         _answers(_cut(planes, origin, x[rows], y[rows], size, psf_fwhm[rows]), learned, sextractor)
@@ -108,7 +108,7 @@ def _noise(variance: F32) -> F32:
     return noise
 
 
-def _answers(stamps: BlendStamps, learned: Learned, sextractor: BlendMethod) -> dict[str, NDArray[Any]]:
+def _answers(stamps: BlendStamps, learned: Learned, sextractor: SExtractor) -> dict[str, NDArray[Any]]:
     prepared = prepare(stamps)
     ours, theirs = learned.predict_prepared(prepared), sextractor.predict_prepared(prepared)
     return {
