@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["cut_stamps", "flag_sources", "flags_metadata"]
+__all__ = ["StampCutter", "flag_sources", "flags_metadata"]
 
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cutouts import PlacedPlanes, cut_plane, stamp_corners
-from ..planes import Planes
+from ..planes import Planes, blank_sky, robust_sigma
 from .flags import BlendFlag
 from .methods.learned import Learned
 from .methods.sextractor import PUBLISHED, SExtractor
@@ -23,29 +23,55 @@ type F64 = NDArray[np.float64]
 
 _BLOCK = 1024
 """Stamps at a time: 0.1 GB of them at 51 pixels, with what is made of them on the way."""
+_MIN_BLANK = 1000
+"""Blank pixels that are enough to tell their scatter."""
 
 
-def cut_stamps(image: PlacedPlanes, x: F64, y: F64, size: int, psf_fwhm: F64) -> BlendStamps:
-    """Cut stamps out of an image.
+class StampCutter:
+    """Cuts stamps out of an image.
 
     Parameters
     ----------
     image : `~dia_vetting.cutouts.PlacedPlanes`
-        Sky-subtracted image.
-    x, y : `numpy.ndarray`, (N,), float64
-        Positions in the parent frame, pixels.
+        Sky-subtracted image. Pixels that its mask says are unusable (`~dia_vetting.masks.UNUSABLE_BITS`) are
+        taken for NaN.
     size : `int`
         Side S of the stamps.
-    psf_fwhm : `numpy.ndarray`, (N,), float64
-        FWHM of the PSF there, pixels; NaN where it is not known.
-
-    Returns
-    -------
-    stamps : `~.stamps.BlendStamps`
-        N stamps. Pixels off the edge, or unusable by the mask (`~dia_vetting.masks.UNUSABLE_BITS`), are NaN.
-        The noise is the square root of the median variance of the stamp.
     """
-    return _cut(_without_unusable(image.planes), (image.x_origin, image.y_origin), x, y, size, psf_fwhm)
+
+    def __init__(self, image: PlacedPlanes, size: int) -> None:
+        bad, nan = image.planes.unusable(), np.float32(np.nan)
+        self._image = np.where(bad, nan, image.planes.image)
+        self._sigma = np.sqrt(np.where(bad, nan, image.planes.variance))
+        self._sigma *= _noise_factor(image.planes, self._image / self._sigma)
+        self._origin, self._size = (image.x_origin, image.y_origin), size
+
+    def cut(self, x: F64, y: F64, psf_fwhm: F64) -> BlendStamps:
+        """Return stamps.
+
+        Parameters
+        ----------
+        x, y : `numpy.ndarray`, (N,), float64
+            Positions in the parent frame, pixels.
+        psf_fwhm : `numpy.ndarray`, (N,), float64
+            FWHM of the PSF there, pixels; NaN where it is not known.
+
+        Returns
+        -------
+        stamps : `~.stamps.BlendStamps`
+            N stamps, NaN off the edge. The noise is the median of the stamp's own by the variance plane, times
+            one factor for the whole image: that by which blank pixels scatter more, or less, than the plane
+            says. Resampling makes them depend on each other, and scatter less.
+        """
+        x_first = stamp_corners(x, self._size) - self._origin[0]
+        y_first = stamp_corners(y, self._size) - self._origin[1]
+        images, sigma = (
+            cut_plane(plane, x_first, y_first, self._size, np.nan) for plane in (self._image, self._sigma)
+        )
+        noise = np.full(len(sigma), np.nan, np.float32)
+        known = np.isfinite(sigma).any(axis=(1, 2))
+        noise[known] = np.nanmedian(sigma[known], axis=(1, 2))
+        return BlendStamps(images, noise, psf_fwhm.astype(np.float32))
 
 
 def flag_sources(
@@ -55,8 +81,14 @@ def flag_sources(
 
     Parameters
     ----------
-    image, x, y, size, psf_fwhm
-        As for `cut_stamps`.
+    image : `~dia_vetting.cutouts.PlacedPlanes`
+        Sky-subtracted image.
+    x, y : `numpy.ndarray`, (N,), float64
+        Positions in the parent frame, pixels.
+    size : `int`
+        Side of the stamps, pixels.
+    psf_fwhm : `numpy.ndarray`, (N,), float64
+        FWHM of the PSF there, pixels; NaN where it is not known.
     model : `~.model_io.BlendModel`
         Of any method that has a network.
 
@@ -67,9 +99,9 @@ def flag_sources(
         `~.flags.UNSCORED` have no score: NaN, 0 or false.
     """
     learned, sextractor = Learned(model), SExtractor(PUBLISHED)
-    planes, origin = _without_unusable(image.planes), (image.x_origin, image.y_origin)
+    cutter = StampCutter(image, size)
     blocks = [
-        _answers(_cut(planes, origin, x[rows], y[rows], size, psf_fwhm[rows]), learned, sextractor)
+        _answers(cutter.cut(x[rows], y[rows], psf_fwhm[rows]), learned, sextractor)
         for rows in (slice(start, start + _BLOCK) for start in range(0, max(len(x), 1), _BLOCK))
     ]
     columns = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
@@ -86,26 +118,10 @@ def flags_metadata(model: BlendModel) -> dict[str, Any]:
     }
 
 
-def _without_unusable(planes: Planes) -> tuple[F32, F32]:
-    """Return image and variance, NaN where a pixel says nothing."""
-    bad = planes.unusable()
-    nan = np.float32(np.nan)
-    return np.where(bad, nan, planes.image), np.where(bad, nan, planes.variance)
-
-
-def _cut(
-    planes: tuple[F32, F32], origin: tuple[int, int], x: F64, y: F64, size: int, psf_fwhm: F64
-) -> BlendStamps:
-    x_first, y_first = stamp_corners(x, size) - origin[0], stamp_corners(y, size) - origin[1]
-    images, variance = (cut_plane(plane, x_first, y_first, size, np.nan) for plane in planes)
-    return BlendStamps(images, _noise(variance), psf_fwhm.astype(np.float32))
-
-
-def _noise(variance: F32) -> F32:
-    noise = np.full(len(variance), np.nan, np.float32)
-    known = np.isfinite(variance).any(axis=(1, 2))
-    noise[known] = np.sqrt(np.nanmedian(variance[known], axis=(1, 2)))
-    return noise
+def _noise_factor(planes: Planes, scaled: F32) -> np.float32:
+    """Return the scatter of blank pixels over what the variance plane says; 1 where few are blank."""
+    blank = blank_sky(planes)
+    return np.float32(robust_sigma(scaled[blank]) if np.count_nonzero(blank) >= _MIN_BLANK else 1.0)
 
 
 def _answers(stamps: BlendStamps, learned: Learned, sextractor: SExtractor) -> dict[str, NDArray[Any]]:
