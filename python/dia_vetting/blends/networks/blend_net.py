@@ -18,6 +18,7 @@ _EMBEDDING = 16
 _COUNT_WEIGHT = 0.5
 _MAP_WEIGHT = 0.3
 _JACCARD_WEIGHT = 0.3
+_SOURCE_LOGIT, _OVERLAP_LOGIT = -2.5, -5.0
 _TYPICAL_PSF = 4.0
 """FWHM at which the network's input for it is 0, pixels."""
 
@@ -79,7 +80,13 @@ class BlendNet(BlendNetwork):
         self.counts = nn.Linear(options.hidden, MAX_COUNT)
         self.up = nn.Conv2d(quarter, 4 * half, 1)
         self.context = nn.Linear(options.hidden, half)
-        self.decode = nn.Sequential(*_convolution(half, half), nn.ReLU(), nn.Conv2d(half, 8, 1))
+        last = nn.Conv2d(half, 8, 1)
+        self.decode = nn.Sequential(*_convolution(half, half), nn.ReLU(), last)
+        # Maps start as empty as they are: else the first hundreds of updates go there (Lin et al. 2017,
+        # arXiv:1708.02002, section 4.1).
+        assert last.bias is not None
+        nn.init.constant_(last.bias[:4], _SOURCE_LOGIT)
+        nn.init.constant_(last.bias[4:], _OVERLAP_LOGIT)
 
     def forward(self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor) -> Outputs:
         """Return kinds, counts and maps; the maps are at the resolution of the stamps."""
