@@ -111,24 +111,46 @@ def test_a_table_without_static_errors_has_none():
     assert points["staticFluxErr"][-1] == pytest.approx(2.4)
 
 
-def test_fits_are_those_of_least_squares():
+def test_chi2_is_about_the_injected_fluxes():
     fits = fit_light_curves(points_of_two()[1])
     row = {(r["injection_id"], r["band"]): r for r in fits}
     assert sorted(row) == [(11, ALL_BANDS), (11, "g"), (11, "r"), (12, ALL_BANDS), (12, "r")]
     r = row[11, "r"]
-    assert (r["n_points"], r["n_detections"], r["peak_flux"]) == (2, 2, 100.0)
-    design, data = np.array([[10.0], [5.0]]), np.array([11.0, 6.0])
-    (amplitude,), (residual,), _, _ = np.linalg.lstsq(design, data)
-    assert r["amplitude"] == pytest.approx(amplitude)
-    assert r["amplitude_err"] == pytest.approx(1.0 / np.sqrt(125.0))
+    assert (r["n_points"], r["n_detections"], r["n_outliers"], r["peak_flux"]) == (2, 2, 0, 100.0)
     assert r["chi2"] == pytest.approx(2.0)
-    assert r["chi2_shape"] == pytest.approx(residual)
     assert r["chi2_noise"] == pytest.approx(2.0 / 0.64)
+    assert (r["amplitude"], r["zero_level"]) == (pytest.approx(1.0), pytest.approx(10.0))
+    assert row[11, "r"]["n_degrees"] == 0
     g = row[11, "g"]  # no light at all: a chi2, but no amplitude
     assert g["chi2"] == pytest.approx(1.0)
     assert np.isnan([g["amplitude"], g["amplitude_err"], g["chi2_shape"]]).all()
     assert row[11, ALL_BANDS]["chi2"] == pytest.approx(3.0)
-    assert row[12, "r"]["amplitude"] == pytest.approx(1.1)  # a negative light curve
+    assert row[11, ALL_BANDS]["n_points"] == 3
+
+
+@pytest.mark.parametrize("bands", [("g",), ("r",), ("g", "r")])
+def test_fits_are_those_of_least_squares(bands):
+    points = survey(n=1)
+    wild = 4
+    points["psfDiffFlux"][wild] = points["flux"][wild] + 6 * points["psfDiffFluxErr"][wild]
+    points["psfDiffFluxErr"][::3] *= 2.0
+    name = bands[0] if len(bands) == 1 else ALL_BANDS
+    fits = fit_light_curves(points)
+    found = fits[fits["band"] == name][0]
+    keep = np.isin(points["band"], bands) & (np.arange(len(points)) != wild)
+    rows, error = points[keep], np.asarray(points["psfDiffFluxErr"])[keep]
+    design = np.column_stack([rows["flux"], *(rows["band"] == band for band in bands)]) / error[:, None]
+    data = rows["psfDiffFlux"] / error
+    solution, (residual,), rank, _ = np.linalg.lstsq(design, data)
+    assert found["amplitude"] == pytest.approx(solution[0])
+    assert found["amplitude_err"] == pytest.approx(np.sqrt(np.linalg.inv(design.T @ design)[0, 0]))
+    assert found["chi2_shape"] == pytest.approx(residual)
+    assert found["n_degrees"] == len(rows) - rank
+    assert found["n_outliers"] == int(points["band"][wild] in bands)
+    if len(bands) == 1:
+        assert found["zero_level"] == pytest.approx(solution[1])
+    else:
+        assert np.isnan(found["zero_level"])
 
 
 def survey(seed=3, n=400, visits=30, stretch=1.0):
@@ -194,6 +216,8 @@ def test_normal_errors_give_unit_chi2_and_no_bias():
 def test_errors_that_are_too_small_show():
     figures, _ = metrics_of(survey(stretch=1.3), 400)
     assert figures["chi2_per_point"]["value"] == pytest.approx(1.69, abs=0.1)
+    assert figures["chi2_shape_per_degree"]["value"] == pytest.approx(1.69, abs=0.1)
+    assert 0.0 < figures["outliers"]["value"] < 0.001
     assert figures["colors"]["g-r"]["color_pull_width"]["value"] == pytest.approx(1.3, abs=0.25)
 
 

@@ -55,7 +55,7 @@ def plot_efficiency(curve: Table, fitted: Fitted[MagnitudeModel] | None) -> Figu
 
     figure = Figure(figsize=(7.0, 4.6), layout="constrained")
     axes = figure.add_subplot()
-    bands = sorted(set(np.asarray(curve["band"]).astype(str)) - {"all"})
+    bands = sorted(set(np.asarray(curve["band"]).astype(str)) - {"all"}, key="ugrizy".find)
     shown = []
     for band, color in zip(bands, itertools.cycle(_COLORS), strict=False):
         rows = _filled(rows_of_curve(curve, "all", "mag", band), "n_injected")
@@ -147,7 +147,7 @@ def _draw_completeness(
             axes.errorbar(x, value, yerr=ends, fmt="o", ms=4, color=color, label=f"{low:.0f} to {high:.0f}")
             axes.plot(x, predicted, "--", lw=1, color=color)
     axes.set(ylabel="recovered fraction", ylim=(-0.03, 1.2))
-    axes.set_title("Completeness by expected SNR (dashed: product model)", fontsize=11)
+    axes.set_title("Completeness by SNR (dashed: product model)", fontsize=11)
     _legend(axes)
 
 

@@ -25,7 +25,7 @@ _REPLICATES = 500
 _LEAST = 5
 """Figures of fewer transients are None."""
 _COLOR_SNR = 10.0
-"""Least signal-to-noise ratio of the light curve in both bands of a colour."""
+"""Least signal-to-noise ratio of the amplitudes of both bands of a colour."""
 _DETECTIONS = (1, 2, 3, 5)
 
 
@@ -76,11 +76,12 @@ def light_curve_metrics(objects: Table, fits: Table, min_detections: int, seed: 
     metrics : `dict`
         By model: ``n``; ``detected_<k>`` (fraction with at least k DIA sources, Wilson's interval);
         ``split`` (of the detected ones, the fraction that is in several objects); ``n_judged`` and of these
-        ``chi2_per_point``, ``chi2_shape_per_degree``, ``chi2_noise_per_point`` (sums over all, the last with
-        psfDiffFluxErr alone), ``median_chi2_per_point``; by band ``amplitude_bias`` (weighted mean of the
-        amplitude, less 1) and ``amplitude_pull_width`` (robust); by pair of bands ``color_bias`` (median of
-        the measured minus the injected colour, mag) and ``color_pull_width``. A figure is a dictionary of
-        value, low, high, n; of too few transients None.
+        ``chi2_per_point`` and ``chi2_noise_per_point`` (sums over all points, the latter with psfDiffFluxErr
+        alone), ``median_chi2_per_point`` (of the transients), ``outliers`` (fraction of the points),
+        ``chi2_shape_per_degree`` (sums, without outliers, zero levels and amplitude free); by band
+        ``amplitude_bias`` (weighted mean of the amplitude, less 1) and ``amplitude_pull_width`` (robust); by
+        pair of bands ``color_bias`` (median of the measured minus the injected colour, mag) and
+        ``color_pull_width``. A figure is a dictionary of value, low, high, n; of too few transients None.
     """
     models = np.asarray(objects["model"]).astype(str)
     return {
@@ -97,9 +98,9 @@ def _model_metrics(objects: Table, fits: Table, least: int, seed: int, model: st
     bands = np.asarray(mine["band"]).astype(str)
     rng = generator("light curve metrics", seed, model)
     whole = mine[bands == ALL_BANDS]
-    shape = np.asarray(whole["chi2_shape"], float)
-    chi2, noise_chi2, points = (np.asarray(whole[name], float) for name in ("chi2", "chi2_noise", "n_points"))
-    degrees = np.where(np.isfinite(shape), points - 1.0, 0.0)
+    names = ("chi2", "chi2_noise", "n_points", "n_outliers", "n_degrees")
+    chi2, noise_chi2, points, outliers, degrees = (np.asarray(whole[name], float) for name in names)
+    shape = np.where(degrees > 0, np.asarray(whole["chi2_shape"], float), 0.0)
     by_band = {
         str(b): mine[bands == b]
         for b in sorted(set(bands.tolist()) - {ALL_BANDS}, key=EFFECTIVE_WAVELENGTH.__getitem__)
@@ -110,9 +111,10 @@ def _model_metrics(objects: Table, fits: Table, least: int, seed: int, model: st
         "split": _fraction(np.asarray(objects["n_objects"])[found] > 1),
         "n_judged": len(judged),
         "chi2_per_point": _ratio(chi2, points, rng),
-        "chi2_shape_per_degree": _ratio(np.nan_to_num(shape), degrees, rng),
         "chi2_noise_per_point": _ratio(noise_chi2, points, rng),
         "median_chi2_per_point": _bootstrap(chi2 / np.maximum(points, 1.0), np.median, rng),
+        "outliers": _ratio(outliers, points, rng),
+        "chi2_shape_per_degree": _ratio(shape, degrees, rng),
         "bands": {band: _amplitudes(rows, rng) for band, rows in by_band.items()},
         "colors": {
             f"{blue}-{red}": _colors(by_band[blue], by_band[red], rng)
@@ -133,18 +135,18 @@ def _amplitudes(rows: Table, rng: np.random.Generator) -> dict[str, Any]:
 
 def _colors(blue: Table, red: Table, rng: np.random.Generator) -> dict[str, Any]:
     pair = join(blue, red, "injection_id", table_names=["blue", "red"])
-    bright = (np.asarray(pair["snr_blue"]) >= _COLOR_SNR) & (np.asarray(pair["snr_red"]) >= _COLOR_SNR)
-    positive = (np.asarray(pair["amplitude_blue"]) > 0) & (np.asarray(pair["amplitude_red"]) > 0)
-    pair = pair[bright & positive]
-    amplitude = [np.asarray(pair[f"amplitude_{end}"], float) for end in ("blue", "red")]
-    relative = [
-        np.asarray(pair[f"amplitude_err_{end}"], float) / a for end, a in zip(("blue", "red"), amplitude)
-    ]
+    amplitude, error = (
+        np.stack([np.asarray(pair[f"{name}_{end}"], float) for end in ("blue", "red")])
+        for name in ("amplitude", "amplitude_err")
+    )
+    relative = error / amplitude
+    bright = ((relative > 0) & (relative <= 1.0 / _COLOR_SNR)).all(axis=0)
+    amplitude, relative = amplitude[:, bright], relative[:, bright]
     color = -2.5 * np.log10(amplitude[0] / amplitude[1])
-    error = 2.5 / np.log(10.0) * np.hypot(*relative)
+    color_err = 2.5 / np.log(10.0) * np.hypot(*relative)
     return {
         "color_bias": _bootstrap(color, np.median, rng),
-        "color_pull_width": _bootstrap(color / error, robust_sigma, rng),
+        "color_pull_width": _bootstrap(color / color_err, robust_sigma, rng),
     }
 
 

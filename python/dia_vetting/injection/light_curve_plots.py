@@ -144,13 +144,16 @@ def plot_light_curve_fits(fits: Table, min_detections: int) -> Figure:
 
 
 def _draw_chi2(axes: Axes, whole: Table) -> None:
-    """Draw chi2 per point, beside what normal errors give of as many points."""
+    """Draw chi2 per point and of the fits, beside what normal errors give of as many points."""
     from scipy.stats import chi2
 
     points: NDArray[np.float64] = np.asarray(whole["n_points"], float)
     ratio = np.clip(np.asarray(whole["chi2"], float) / np.maximum(points, 1.0), 0.0, 4.0)
     edges = np.linspace(0.0, 4.0, 41)
-    axes.hist(ratio, edges.tolist(), color="0.75", label=f"{len(whole)} transients")
+    axes.hist(ratio, edges.tolist(), color="0.75", label=f"{len(whole)} transients, all points")
+    degrees = np.asarray(whole["n_degrees"], float)
+    shape = np.clip(np.asarray(whole["chi2_shape"], float) / np.maximum(degrees, 1.0), 0.0, 4.0)[degrees > 0]
+    axes.hist(shape, edges.tolist(), histtype="step", color="#33658a", label="fit, per degree of freedom")
     if len(whole):
         expected = np.diff(chi2.cdf(edges[:, None] * points[None, :], points[None, :]).sum(axis=1))
         axes.stairs(expected, edges, color="k", label="normal errors")

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["ALL_BANDS", "Association", "associate_transients", "fit_light_curves", "light_curve_points"]
+__all__ = [
+    "ALL_BANDS",
+    "OUTLIER",
+    "Association",
+    "associate_transients",
+    "fit_light_curves",
+    "light_curve_points",
+]
 
 import dataclasses
 from typing import Any
@@ -18,6 +25,9 @@ type I64 = NDArray[np.int64]
 
 ALL_BANDS = "all"
 """``band`` of the fits to the points of all bands together."""
+
+OUTLIER = 5.0
+"""A point further than this from what was injected, in standard deviations, is an outlier."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,9 +155,11 @@ def _looked_up(keys: list[tuple[Any, ...]], values: F64, wanted: list[tuple[Any,
 def fit_light_curves(points: Table) -> Table:
     """Compare the light curves with the injected ones, by band and all together.
 
-    With F injected, f measured and s its error (psfDiffFluxErr and staticFluxErr in quadrature), sums over
-    the used points: chi2 = sum (f - F)^2 / s^2; the amplitude is that of the least-squares fit f = A F,
-    A = sum(f F / s^2) / sum(F^2 / s^2) +- sum(F^2 / s^2)^-1/2, and chi2_shape what this fit leaves.
+    F is the injected flux, f the measured one and s its error, psfDiffFluxErr and staticFluxErr in
+    quadrature. chi2 is the sum of (f - F)^2 / s^2 over the used points. Points over `OUTLIER` standard
+    deviations are counted, and left out of the least-squares fit of f = A F + C, with the amplitude A common
+    to the bands and a zero level C for each: the template is the same for all visits, and so is what its
+    noise and its defects add. chi2_shape is what this fit leaves.
 
     Parameters
     ----------
@@ -161,39 +173,98 @@ def fit_light_curves(points: Table) -> Table:
         with a used point and one for all.
     """
     used = points[np.asarray(points["used"], bool)]
-    bands = np.asarray(used["band"]).astype(str)
-    ids = np.concatenate([np.asarray(used["injection_id"], np.int64)] * 2)
-    names = np.concatenate([bands, np.full(len(used), ALL_BANDS)])
-    columns = ("flux", "psfDiffFlux", "psfDiffFluxErr", "staticFluxErr")
-    truth, flux, noise, static = (np.tile(np.asarray(used[name], np.float64), 2) for name in columns)
-    error = np.hypot(noise, static)
-    keys, group = np.unique(
-        np.array(list(zip(ids.tolist(), names.tolist(), strict=True)), [("id", "i8"), ("band", names.dtype)]),
-        return_inverse=True,
-    )
-    n = len(keys)
+    one_band = _Sums.of(used)
+    parts = [one_band, one_band.all_bands()]
+    columns = [part.columns() for part in parts]
+    stacked = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
+    fits = INJECTION_LIGHT_CURVE_FIT.build(stacked)
+    fits.sort(["injection_id", "band"])
+    return fits
 
-    def total(values: F64) -> F64:
-        return np.bincount(group, values, minlength=n).astype(np.float64)
 
-    power, cross, chi2 = (total(v / error**2) for v in (truth**2, truth * flux, (flux - truth) ** 2))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        amplitude, amplitude_err = cross / power, power**-0.5
-    detected = total(np.tile(np.asarray(used["detected"], np.float64), 2))
-    peak = np.zeros(n)
-    np.maximum.at(peak, group, np.abs(truth))
-    return INJECTION_LIGHT_CURVE_FIT.build(
-        {
-            "injection_id": keys["id"],
-            "band": keys["band"].astype(str),
-            "n_points": np.bincount(group, minlength=n),
-            "n_detections": np.rint(detected).astype(np.int64),
+@dataclasses.dataclass(frozen=True)
+class _Sums:
+    """Sums over the points of each transient and band, arrays (K,).
+
+    Those named after products are of the points that are no outliers, weighted by 1 / s^2, about the weighted
+    means of the band: what a fitted zero level leaves.
+    """
+
+    injection_id: I64
+    band: NDArray[np.str_]
+    totals: dict[str, F64]
+    zero_level: F64
+
+    @classmethod
+    def of(cls, used: Table) -> _Sums:
+        """Return the sums by transient and band."""
+        ids, band = np.asarray(used["injection_id"], np.int64), np.asarray(used["band"]).astype(str)
+        keys, group = np.unique(np.rec.fromarrays([ids, band], names="id,band"), return_inverse=True)
+        columns = ("flux", "psfDiffFlux", "psfDiffFluxErr", "staticFluxErr")
+        truth, flux, noise, static = (np.asarray(used[name], np.float64) for name in columns)
+        deviation, variance = flux - truth, noise**2 + static**2
+        inlier = deviation**2 <= OUTLIER**2 * variance
+        weight = inlier / variance
+
+        def total(values: F64) -> F64:
+            return np.bincount(group, values, minlength=len(keys)).astype(np.float64)
+
+        weights = np.maximum(total(weight), 1e-300)
+        mean_truth, mean_flux = total(weight * truth) / weights, total(weight * flux) / weights
+        x, y = truth - mean_truth[group], flux - mean_flux[group]
+        peak = np.zeros(len(keys))
+        np.maximum.at(peak, group, np.abs(truth))
+        totals = {
+            "n_points": total(np.ones(len(used))),
+            "n_outliers": total(~inlier),
+            "n_detections": total(np.asarray(used["detected"], bool)),
+            "n_zero_levels": np.ones(len(keys)),
+            "power": total(truth**2 / variance),
+            "chi2": total(deviation**2 / variance),
+            "chi2_noise": total(deviation**2 / noise**2),
+            "xx": total(weight * x**2),
+            "xy": total(weight * x * y),
+            "yy": total(weight * y**2),
             "peak_flux": peak,
-            "snr": np.sqrt(power),
-            "amplitude": amplitude,
-            "amplitude_err": np.where(power > 0, amplitude_err, np.nan),
-            "chi2": chi2,
-            "chi2_shape": np.where(power > 0, chi2 - power * (amplitude - 1.0) ** 2, np.nan),
-            "chi2_noise": total((flux - truth) ** 2 / noise**2),
         }
-    )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            amplitude = np.where(totals["xx"] > 0, totals["xy"] / totals["xx"], 1.0)
+        zero_level = np.where(
+            totals["n_points"] > totals["n_outliers"], mean_flux - amplitude * mean_truth, np.nan
+        )
+        return cls(np.asarray(keys["id"], np.int64), np.asarray(keys["band"]).astype(str), totals, zero_level)
+
+    def all_bands(self) -> _Sums:
+        """Return the sums over the bands of each transient."""
+        ids, group = np.unique(self.injection_id, return_inverse=True)
+        totals = {
+            name: np.bincount(group, values, minlength=len(ids)) for name, values in self.totals.items()
+        }
+        totals["peak_flux"] = np.zeros(len(ids))
+        np.maximum.at(totals["peak_flux"], group, self.totals["peak_flux"])
+        return _Sums(ids, np.full(len(ids), ALL_BANDS), totals, np.full(len(ids), np.nan))
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return the columns of the table of fits."""
+        sums = self.totals
+        lit = sums["xx"] > 0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            amplitude = np.where(lit, sums["xy"] / sums["xx"], np.nan)
+            amplitude_err = np.where(lit, sums["xx"] ** -0.5, np.nan)
+            left = sums["yy"] - np.where(lit, sums["xy"] ** 2 / sums["xx"], 0.0)
+        degrees = sums["n_points"] - sums["n_outliers"] - sums["n_zero_levels"] - lit
+        whole = ("n_points", "n_outliers", "n_detections")
+        return {
+            "injection_id": self.injection_id,
+            "band": self.band,
+            **{name: np.rint(sums[name]).astype(np.int64) for name in whole},
+            "peak_flux": sums["peak_flux"],
+            "snr": np.sqrt(sums["power"]),
+            "amplitude": amplitude,
+            "amplitude_err": amplitude_err,
+            "zero_level": self.zero_level,
+            "chi2": sums["chi2"],
+            "chi2_noise": sums["chi2_noise"],
+            "chi2_shape": np.where(degrees > 0, np.maximum(left, 0.0), np.nan),
+            "n_degrees": np.maximum(np.rint(degrees), 0).astype(np.int64),
+        }

@@ -231,14 +231,19 @@ INJECTION_LIGHT_CURVE_FIT = TableSchema(
         Column("injection_id", "i8", "Id of the transient"),
         Column("band", "U", "Band of the points, or all"),
         Column("n_points", "i8", "Used points"),
+        Column("n_outliers", "i8", "Of these, more than 5 standard deviations from what was injected"),
         Column("n_detections", "i8", "Of these, with a DIA source"),
         Column("peak_flux", "f8", "Largest injected flux at a point, absolute", "nJy"),
         Column("snr", "f8", "Signal-to-noise ratio of the light curve, sqrt(sum flux^2 / err^2)"),
-        Column("amplitude", "f8", "Measured over injected light curve, least squares; NaN without light"),
+        Column(
+            "amplitude", "f8", "A of psfDiffFlux = A flux + zero level, without outliers; NaN without light"
+        ),
         Column("amplitude_err", "f8", "Uncertainty of amplitude"),
-        Column("chi2", "f8", "Of the measured about the injected fluxes; as many degrees as points"),
-        Column("chi2_shape", "f8", "The same with the amplitude free; one degree fewer"),
+        Column("zero_level", "f8", "Zero level of the fit of this band; NaN for all", "nJy"),
+        Column("chi2", "f8", "Of all points about the injected fluxes; as many degrees as points"),
         Column("chi2_noise", "f8", "As chi2, with psfDiffFluxErr alone as the error"),
+        Column("chi2_shape", "f8", "What the fit leaves; NaN without a degree of freedom"),
+        Column("n_degrees", "i8", "Degrees of freedom of chi2_shape"),
     ),
 )
 
