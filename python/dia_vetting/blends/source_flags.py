@@ -59,9 +59,9 @@ class StampCutter:
         Returns
         -------
         stamps : `~.stamps.BlendStamps`
-            N stamps, NaN off the edge. The noise is the median of the stamp's own by the variance plane, times
-            one factor for the whole image: that by which blank pixels scatter more, or less, than the plane
-            says. Resampling makes them depend on each other, and scatter less.
+            N stamps, NaN off the edge. The noise is the median of the stamp's own by the variance plane,
+            times one factor for the whole image: that by which blank pixels scatter more, or less, than the
+            plane says. Resampling makes them depend on each other, and scatter less.
         """
         x_first = stamp_corners(x, self._size) - self._origin[0]
         y_first = stamp_corners(y, self._size) - self._origin[1]
