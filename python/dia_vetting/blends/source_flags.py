@@ -41,9 +41,9 @@ class StampCutter:
 
     def __init__(self, image: PlacedPlanes, size: int) -> None:
         bad, nan = image.planes.unusable(), np.float32(np.nan)
-        self._image = np.where(bad, nan, image.planes.image)
-        self._sigma = np.sqrt(np.where(bad, nan, image.planes.variance))
-        self._sigma *= _noise_factor(image.planes, self._image / self._sigma)
+        self._image: F32 = np.where(bad, nan, image.planes.image)
+        sigma: F32 = np.sqrt(np.where(bad, nan, image.planes.variance))
+        self._sigma: F32 = sigma * _noise_factor(image.planes, self._image / sigma)
         self._origin, self._size = (image.x_origin, image.y_origin), size
 
     def cut(self, x: F64, y: F64, psf_fwhm: F64) -> BlendStamps:
