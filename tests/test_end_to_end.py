@@ -32,7 +32,7 @@ from pipeline_runs import (
 
 VISITS = (1001, 1002, 1003)
 TRACT = {"skymap": "embedded_simlsst_v1", "tract": 0}
-KILL_AFTER = 30
+KILL_AFTER = 35
 """Then the first network is being trained, or is about to be."""
 
 SECOND = "u/test/second"

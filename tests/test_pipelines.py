@@ -23,6 +23,12 @@ OVERALL_INPUTS = {
         "dia_source",
         "dia_object_forced_source",
     },
+    "_ingredients/blends.yaml": {
+        "injected_visit_image",
+        "dia_source_detector",
+        "template_coadd",
+        "object",
+    },
     "_ingredients/vetting.yaml": {
         "difference_image",
         "injected_visit_image",
@@ -136,6 +142,8 @@ def test_every_table_has_its_schema_as_an_init_output() -> None:
         "dia_source_cutout",
         "dia_source_label",
         "dia_source_vetting",
+        "dia_source_blend",
+        "object_blend",
         "injection_outcome",
         "injection_curve",
         "injection_efficiency",
@@ -154,6 +162,7 @@ def test_subsets_chain_without_gaps() -> None:
         "vetting-prepare",
         "vetting-train",
         "vetting-score",
+        "blends",
         "vetting-evaluate",
     ]
     made = OVERALL_INPUTS["Embedded/vetting.yaml"].copy()

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.table import Table
 from lsst.daf.butler import DatasetRef
 from lsst.images import DifferenceImage
-from lsst.pex.config import Field
+from lsst.pex.config import Field, RangeField
 from lsst.pipe.base import (
     InputQuantizedConnection,
     NoWorkFound,
@@ -26,6 +26,7 @@ from lsst.pipe.base import (
 from ..images import local_psf, origin, planes_from_image
 from ..reliability.schemas import DIA_SOURCE_LABEL, DIA_SOURCE_REQUIRED, MISSED_INJECTION
 from ..tables import stack_tables
+from .blend_efficiency import blend_efficiency, host_blends
 from .campaign_efficiency import fit_campaign, hold_out_campaign
 from .efficiency_fits import efficiency_table
 from .efficiency_plots import plot_efficiency, plot_hosts
@@ -54,6 +55,12 @@ class EvaluateInjectionConfig(PipelineTaskConfig, pipelineConnections=EvaluateIn
     seed = Field[int](doc="Seed of the bootstrap.", default=0)
     blankRadius = Field[float](
         doc="Sky with an object or another injection closer than this is not blank, arcsec.", default=3.0
+    )
+    doBlends = Field[bool](
+        doc="Give completeness by the blending of the host too, by what flagObjectBlends said?", default=False
+    )
+    blendThreshold = RangeField[float](
+        doc="Probability of a blend from which on a host is taken for one.", default=0.5, min=0.0, max=1.0
     )
 
 
@@ -106,7 +113,14 @@ class EvaluateInjectionTask(PipelineTask):
             butlerQC.get(ref).get(parameters={"columns": ["coord_ra", "coord_dec"]})
             for ref in inputRefs.objects
         ]
-        butlerQC.put(self.run(stack_tables(tables, INJECTION_OUTCOME), objects), outputRefs)
+        blends = self._blends(butlerQC, inputRefs)
+        butlerQC.put(self.run(stack_tables(tables, INJECTION_OUTCOME), objects, blends), outputRefs)
+
+    def _blends(self, butlerQC: QuantumContext, inputRefs: InputQuantizedConnection) -> list[Table] | None:
+        if not self.config.doBlends:
+            return None
+        columns = {"columns": ["objectId", "band", "p_blend"]}
+        return [butlerQC.get(ref).get(parameters=columns) for ref in inputRefs.blends]
 
     def follow(
         self,
@@ -148,7 +162,7 @@ class EvaluateInjectionTask(PipelineTask):
             injected, labels, diaSources, missed, transients, difference, visit, detector
         )
 
-    def run(self, outcomes: Table, objects: Sequence[Table]) -> Struct:
+    def run(self, outcomes: Table, objects: Sequence[Table], blends: Sequence[Table] | None = None) -> Struct:
         """Make figures, curve and plots.
 
         Parameters
@@ -157,6 +171,8 @@ class EvaluateInjectionTask(PipelineTask):
             All tables of `follow`, stacked.
         objects : `~collections.abc.Sequence` of `astropy.table.Table`
             Static objects with ``coord_ra``, ``coord_dec``. Without any, host-less is enough to be blank.
+        blends : `~collections.abc.Sequence` of `astropy.table.Table`, optional
+            In `~dia_vetting.blends.schemas.OBJECT_BLEND`; for the metrics ``blends``.
 
         Returns
         -------
@@ -179,6 +195,9 @@ class EvaluateInjectionTask(PipelineTask):
         curve = injection_curve(outcomes, self.config.seed)
         fits = fit_campaign(outcomes, self.config.seed)
         metrics = injection_metrics(outcomes, self.config.seed)
+        if blends is not None:
+            p_blend = host_blends(outcomes, blends, self.config.connections.blendType)
+            metrics["blends"] = blend_efficiency(outcomes, p_blend, self.config.blendThreshold)
         metrics["holdout"] = hold_out_campaign(outcomes, self.config.seed)
         self.log.info(
             "Recovered %d of %d injections; 50 %% at expected SNR %s (all), %s (blank sky).",

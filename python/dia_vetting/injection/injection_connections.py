@@ -4,8 +4,13 @@ from __future__ import annotations
 
 __all__ = ["EvaluateInjectionConnections"]
 
+from typing import TYPE_CHECKING
+
 import lsst.pipe.base.connectionTypes as cT
 from lsst.pipe.base import PipelineTaskConnections
+
+if TYPE_CHECKING:
+    from .evaluate_injection import EvaluateInjectionConfig
 
 _DETECTOR = ("instrument", "visit", "detector")
 
@@ -21,6 +26,7 @@ class EvaluateInjectionConnections(
         "differenceType": "difference_image",
         "objectType": "object",
         "transientType": "transient_truth",
+        "blendType": "object_blend",
         "outputPrefix": "injection_",
     },
 ):
@@ -83,6 +89,16 @@ class EvaluateInjectionConnections(
         multiple=True,
         minimum=0,
         deferLoad=True,
+    )
+    blends = cT.Input(
+        doc="Which objects are blended, for completeness by the blending of the host.",
+        name="{blendType}",
+        storageClass="ArrowAstropy",
+        dimensions=("skymap", "tract", "patch", "band"),
+        multiple=True,
+        minimum=0,
+        deferLoad=True,
+        deferGraphConstraint=True,
     )
     outcomes = cT.Output(
         doc="What became of each injection.",
@@ -155,3 +171,8 @@ class EvaluateInjectionConnections(
         name="{outputPrefix}efficiency_schema",
         storageClass="ArrowAstropy",
     )
+
+    def __init__(self, *, config: EvaluateInjectionConfig | None = None) -> None:
+        super().__init__(config=config)
+        if config is not None and not config.doBlends:
+            del self.blends

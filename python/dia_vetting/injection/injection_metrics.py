@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["injection_metrics"]
+__all__ = ["figure_of", "injection_metrics"]
 
 from typing import Any
 
@@ -76,21 +76,22 @@ def _sample_metrics(part: Table, rng: np.random.Generator) -> dict[str, Any]:
     result: dict[str, Any] = {
         "n": len(part),
         "n_recovered": int(recovered.sum()),
-        "completeness": _figure(completeness(recovered), len(part)),
-        "completeness_snr8": _figure(completeness(recovered[bright]), int(bright.sum())),
-        "snr50": _figure(fifty_percent(snr, recovered, rng), len(part)),
+        "completeness": figure_of(completeness(recovered), len(part)),
+        "completeness_snr8": figure_of(completeness(recovered[bright]), int(bright.sum())),
+        "snr50": figure_of(fifty_percent(snr, recovered, rng), len(part)),
     }
     for limit in _MIN_SNR:
         sample = measured(part[snr >= limit])
         pull = (sample.flux - sample.truth) / sample.error
         estimates = with_intervals(sample, _FIGURES, rng)
-        result[f"snr_{limit:.0f}"] = {name: _figure(e, len(sample)) for name, e in estimates.items()} | {
+        result[f"snr_{limit:.0f}"] = {name: figure_of(e, len(sample)) for name, e in estimates.items()} | {
             "pull_mean": _number(pull.mean() if len(pull) else np.nan)
         }
     return result
 
 
-def _figure(estimate: Estimate, count: int) -> dict[str, float | int | None]:
+def figure_of(estimate: Estimate, count: int) -> dict[str, float | int | None]:
+    """Return a scalar estimate as a dictionary of value, low, high and n; None where it is not defined."""
     return {**{name: _number(value) for name, value in estimate.summary().items()}, "n": count}
 
 

@@ -20,6 +20,7 @@ from lsst.pipe.base import (
     Struct,
 )
 
+from ..blends.schemas import DIA_SOURCE_BLEND
 from ..embedded.schemas import SIM_TRUTH_OBJECT
 from ..injection.schemas import TRANSIENT_TRUTH
 from ..tables import stack_tables
@@ -50,6 +51,16 @@ class EvaluateReliabilityConfig(PipelineTaskConfig, pipelineConnections=Evaluate
     doHosts = Field[bool](
         doc="Evaluate against the hosts of the injected transients too, as far as they are known.",
         default=True,
+    )
+    doBlends = Field[bool](
+        doc="Evaluate sources on blends and others apart too, by what flagDiaSourceBlends said.",
+        default=False,
+    )
+    blendThreshold = RangeField[float](
+        doc="Probability of a blend from which on a source is taken to be on one.",
+        default=0.5,
+        min=0.0,
+        max=1.0,
     )
     threshold = RangeField[float](
         doc="Score from which on a source is called real. Rubin's minReliability is 0.5.",
@@ -106,8 +117,15 @@ class EvaluateReliabilityTask(PipelineTask):
         self.metadata["n_detectors"], self.metadata["n_detectors_incomplete"] = len(known), lonely
         if lonely:
             self.log.warning("%d detectors lack one of %s and are left out.", lonely, sorted(tables))
+        blends = _by_detector(butlerQC, inputRefs.blends) if self.config.doBlends else {}
         detectors = [
-            _inputs(key, {name: of_name[key] for name, of_name in tables.items()}, objects) for key in known
+            _inputs(
+                key,
+                {name: of_name[key] for name, of_name in tables.items()},
+                objects,
+                self._blends(blends, key),
+            )
+            for key in known
         ]
         card = self._card(butlerQC, inputRefs)
         transients = self._transients(butlerQC, inputRefs)
@@ -123,6 +141,9 @@ class EvaluateReliabilityTask(PipelineTask):
     def _detector_inputs(self) -> tuple[str, ...]:
         truth = ("diaSources", "truthSources", "truthArtefacts") if self.config.doTruth else ()
         return ("labels", "scores", "cutouts", *truth)
+
+    def _blends(self, tables: Mapping[tuple[int, int], Table], key: tuple[int, int]) -> Table | None:
+        return tables.get(key, DIA_SOURCE_BLEND.empty()) if self.config.doBlends else None
 
     def _objects(self, butlerQC: QuantumContext, inputRefs: Any) -> Table | None:
         if not self.config.doTruth:
@@ -219,6 +240,7 @@ class EvaluateReliabilityTask(PipelineTask):
             self.config.prevalence,
             score_prevalence,
             training_prior,
+            self.config.blendThreshold,
         )
         metrics, curves = evaluate(rows, settings)
         self._report(metrics)
@@ -261,13 +283,14 @@ class EvaluateReliabilityTask(PipelineTask):
                 self.metadata[f"{comparison}_{name}"] = figure["value"]
 
 
-def _inputs(key: tuple[int, int], tables: Mapping[str, Any], objects: Table | None) -> DetectorInputs:
+def _inputs(
+    key: tuple[int, int], tables: Mapping[str, Any], objects: Table | None, blends: Table | None
+) -> DetectorInputs:
     truth = None
     if objects is not None:
         truth = Truth(tables["truthSources"], tables["truthArtefacts"], objects)
-    return DetectorInputs(
-        *key, tables["labels"], tables["scores"], _reader(tables["cutouts"]), tables.get("diaSources"), truth
-    )
+    scores, cutouts = tables["scores"], _reader(tables["cutouts"])
+    return DetectorInputs(*key, tables["labels"], scores, cutouts, tables.get("diaSources"), truth, blends)
 
 
 def _reader(handle: DeferredDatasetHandle) -> CutoutReader:

@@ -14,6 +14,7 @@ from ..seeding import generator
 from ..skycells import sky_cell
 from .bootstrap import Estimate, wilson_interval
 from .curves import CurveSummary, summarise_curves, threshold_at_fpr
+from .evaluation_blends import blend_figures
 from .evaluation_calibration import (
     CALIBRATED_SUBSETS,
     Predictions,
@@ -73,6 +74,8 @@ class EvaluationSettings:
         calibration is not measured.
     training_prior : `tuple` of three `float`, or `None`
         Fraction of real sources among the unlabelled of the training, and the ends of its interval.
+    least_blend : `float`
+        Probability of a blend from which on a source is taken to be on one.
     """
 
     thresholds: Mapping[str, float]
@@ -82,6 +85,7 @@ class EvaluationSettings:
     prevalence: float = 0.03
     score_prevalence: float | None = None
     training_prior: tuple[float, float, float] | None = None
+    least_blend: float = 0.5
 
     @property
     def stated(self) -> str:
@@ -108,7 +112,7 @@ def evaluate(rows: Table, settings: EvaluationSettings) -> tuple[dict[str, Any],
     ----------
     rows : `astropy.table.Table`
         N DIA sources: ``ra``, ``dec``, ``snr``, ``psfFlux``, ``valid_fraction``, ``state``, ``reliability``
-        (NaN if not scored), and, where they are known, ``truth_class`` and ``cause``, and what
+        (NaN if not scored), and, where they are known, ``truth_class`` and ``cause``, ``p_blend``, and what
         `~.evaluation_hosts.add_hosts` adds.
     settings : `EvaluationSettings`
         Thresholds and bootstrap.
@@ -285,10 +289,15 @@ def _parts(
 ) -> dict[str, dict[str, Any]]:
     masks = subset_masks(whole.rows)
     masks |= {name: masks[name] & whole.sample.positive for name in COMPLETENESS_ONLY}
-    return {
+    parts = {
         "subsets": subset_figures(whole.sample, masks, settings.thresholds, weights, settings.prevalence),
         "pairs": pair_figures(whole.sample, masks, settings.thresholds, weights),
     }
+    if "p_blend" in whole.rows.colnames:
+        p_blend = np.asarray(whole.rows["p_blend"], np.float64)
+        how = settings.least_blend, settings.thresholds, settings.replicates, settings.seed
+        parts["blends"] = blend_figures(whole.sample, p_blend, *how)
+    return parts
 
 
 def _contamination(labelled: _Comparison, settings: EvaluationSettings) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class EvaluateReliabilityConnections(
         "labelType": "dia_source_label",
         "diaSourceType": "dia_source_detector",
         "transientType": "transient_truth",
+        "blendType": "dia_source_blend",
         "modelName": "",
     },
 ):
@@ -104,6 +105,15 @@ class EvaluateReliabilityConnections(
         dimensions=("instrument", "skymap", "tract"),
         multiple=True,
         minimum=0,
+    )
+    blends = cT.Input(
+        doc="Which DIA sources lie on blends. An image without them has sources of which it is not known.",
+        name="{blendType}",
+        storageClass="ArrowAstropy",
+        dimensions=_DETECTOR,
+        multiple=True,
+        minimum=0,
+        deferGraphConstraint=True,
     )
     metrics = cT.Output(
         doc="Figures with their intervals.",
@@ -202,3 +212,5 @@ class EvaluateReliabilityConnections(
         if config is not None and not config.doHosts:
             del self.transients
             del self.hostPlot
+        if config is not None and not config.doBlends:
+            del self.blends

@@ -10,6 +10,7 @@ import numpy as np
 from astropy.table import Column, Table
 from numpy.typing import NDArray
 
+from ..blends.schemas import DIA_SOURCE_BLEND
 from ..embedded.schemas import SIM_TRUTH_ARTEFACT, SIM_TRUTH_SOURCE
 from .ids import MissingIdError, positions_of
 from .labels import State
@@ -46,6 +47,8 @@ class DetectorInputs:
         `dia_source_detector`, where there is a truth.
     truth : `~.truth_matching.Truth`, optional
         What the simulation knows.
+    blends : `astropy.table.Table`, optional
+        `~dia_vetting.blends.schemas.DIA_SOURCE_BLEND`.
     """
 
     visit: int
@@ -55,6 +58,7 @@ class DetectorInputs:
     cutouts: CutoutReader
     dia_sources: Table | None = None
     truth: Truth | None = None
+    blends: Table | None = None
 
 
 def join_rows(inputs: DetectorInputs) -> Table:
@@ -69,7 +73,7 @@ def join_rows(inputs: DetectorInputs) -> Table:
     -------
     rows : `astropy.table.Table`
         Columns of `RELIABILITY_TRUTH` in the order of the labels, without those of the hosts; those of the
-        truth only if there is one.
+        truth only if there is one. ``p_blend`` where there are blends, NaN where it is not known.
 
     Raises
     ------
@@ -88,9 +92,17 @@ def join_rows(inputs: DetectorInputs) -> Table:
     rows["reliability"] = np.append(np.asarray(scores["reliability"], np.float32), np.float32(np.nan))[at]
     rows["glint_trail"] = np.append(np.asarray(scores["glint_trail"], bool), False)[at]
     _add_measurements(rows, inputs.cutouts, f"dia_source_cutout of {where}")
+    if inputs.blends is not None:
+        rows["p_blend"] = _p_blend(rows, inputs.blends, f"dia_source_blend of {where}")
     if inputs.truth is not None and inputs.dia_sources is not None:
         _add_truth(rows, labels, inputs.dia_sources, inputs.truth, where)
     return rows
+
+
+def _p_blend(rows: Table, blends: Table, source: str) -> NDArray[np.float32]:
+    DIA_SOURCE_BLEND.check(blends, source, ("diaSourceId", "p_blend"))
+    at = positions_of(rows["diaSourceId"], blends["diaSourceId"], source)
+    return np.append(np.asarray(blends["p_blend"], np.float32), np.float32(np.nan))[at]
 
 
 def _add_measurements(rows: Table, reader: CutoutReader, source: str) -> None:
