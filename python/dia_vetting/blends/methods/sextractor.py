@@ -69,7 +69,7 @@ published settings 0.703.
 
 
 class SExtractor:
-    """sep, one stamp at a time.
+    """One stamp at a time, by sep.
 
     Parameters
     ----------
