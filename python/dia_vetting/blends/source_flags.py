@@ -22,7 +22,7 @@ type F32 = NDArray[np.float32]
 type F64 = NDArray[np.float64]
 
 _BLOCK = 1024
-"""Stamps at a time: 0.1 GB of them at 51 pixels, with what is made of them on the way."""
+"""Stamps at a time: 11 MB at 51 pixels, and some copies of them on the way."""
 _MIN_BLANK = 1000
 """Blank pixels that are enough to tell their scatter."""
 
