@@ -16,6 +16,14 @@ from ..reliability.plots_style import STYLES
 __all__ = ["MODELS", "confusion_of_verdicts", "curve_series", "plain", "summary_of_model"]
 
 _POINTS = 400
+_DRAWN = (
+    "roc",
+    "precision_recall",
+    "completeness_snr",
+    "purity_snr",
+    "completeness_magnitude",
+    "calibration",
+)
 
 MODELS = {
     "": "trained here, out of fold",
@@ -85,7 +93,7 @@ def summary_of_model(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def curve_series(curves: Table | None) -> list[dict[str, Any]]:
-    """Return the curves, each once.
+    """Return the curves that the page draws, of all sources, each once.
 
     Parameters
     ----------
@@ -99,6 +107,9 @@ def curve_series(curves: Table | None) -> list[dict[str, Any]]:
         more than 400 of them, evenly drawn along a longer curve.
     """
     if curves is None or not len(curves):
+        return []
+    curves = curves[(np.asarray(curves["subset"]) == "all") & np.isin(np.asarray(curves["curve"]), _DRAWN)]
+    if not len(curves):
         return []
     keys = [np.asarray(curves[name]).astype(str) for name in ("comparison", "subset", "curve")]
     keys.append(np.asarray(curves["threshold"], float).astype(str))
