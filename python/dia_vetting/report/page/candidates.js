@@ -7,7 +7,7 @@ class Candidates {
   constructor(data, root, { onOpen }) {
     Object.assign(this, { data, root, onOpen });
     this.columns = this.makeColumns();
-    this.sort = data.objects.has("v_verdict") ? { key: "probability", down: true } : { key: "best", down: true };
+    this.sort = { key: data.objects.has("v_p_transient") ? "transient" : "best", down: true };
     this.filters = { text: "", verdict: "", truth: "", band: "", score: 0, detections: 1, nights: 1 };
     this.active = 0;
     this.build();
@@ -18,21 +18,22 @@ class Candidates {
     const { objects } = this.data;
     const number = (name, digits) => ({ value: (i) => objects.col[name][i], text: (i) => Format.number(objects.col[name][i], digits), number: true });
     const words = (name) => ({ value: (i) => objects.get(name, i), text: (i) => Format.words(objects.get(name, i)) || "–" });
-    const columns = [{ key: "id", label: "diaObjectId", value: (i) => objects.col.id[i], text: (i) => (objects.col.id[i] === 0n ? "not associated" : objects.get("id", i)), width: "12.5rem", mono: true }];
-    columns.push({ key: "stamp", label: "Best source", width: "9rem", stamp: true });
+    const columns = [{ key: "id", label: "diaObjectId", value: (i) => objects.col.id[i], text: (i) => (objects.col.id[i] === 0n ? "not associated" : objects.get("id", i)), width: "11.5rem", mono: true }];
+    columns.push({ key: "stamp", label: "Best source", width: "7.8rem", stamp: true });
     if (objects.has("v_verdict")) {
-      columns.push({ key: "verdict", label: "Verdict", ...words("v_verdict"), width: "7.5rem", chip: true });
-      columns.push({ key: "probability", label: "Probability", ...number("v_probability", 3), width: "6.5rem" });
+      columns.push({ key: "verdict", label: "Verdict", ...words("v_verdict"), width: "6.8rem", chip: true });
+      columns.push({ key: "probability", label: "Probability", ...number("v_probability", 3), width: "5.8rem" });
     }
-    columns.push({ key: "best", label: "Best score", ...number("best", 3), width: "6.5rem" });
-    columns.push({ key: "mean", label: "Mean score", ...number("mean", 3), width: "6.5rem" });
-    columns.push({ key: "n", label: "Sources", ...number("n", 0), width: "5.2rem" });
-    columns.push({ key: "nights", label: "Nights", ...number("nights", 0), width: "4.8rem" });
+    if (objects.has("v_p_transient")) columns.push({ key: "transient", label: "P(transient)", ...number("v_p_transient", 3), width: "6.3rem" });
+    columns.push({ key: "best", label: "Best score", ...number("best", 3), width: "5.6rem" });
+    columns.push({ key: "mean", label: "Mean score", ...number("mean", 3), width: "6rem" });
+    columns.push({ key: "n", label: "Sources", ...number("n", 0), width: "4.6rem" });
+    columns.push({ key: "nights", label: "Nights", ...number("nights", 0), width: "4rem" });
     columns.push({ key: "bands", label: "Bands", ...words("bands"), width: "4.5rem" });
-    columns.push({ key: "snr", label: "Best SNR", ...number("snr", 1), width: "6rem" });
-    columns.push({ key: "start", label: "First MJD", ...number("start", 2), width: "6.5rem" });
-    columns.push({ key: "days", label: "Days", ...number("days", 1), width: "4.8rem" });
-    if (objects.has("v_hostOffset")) columns.push({ key: "host", label: "Host offset ″", ...number("v_hostOffset", 2), width: "7rem" });
+    columns.push({ key: "snr", label: "SNR", ...number("snr", 1), width: "4rem" });
+    columns.push({ key: "start", label: "First MJD", ...number("start", 2), width: "6rem" });
+    columns.push({ key: "days", label: "Days", ...number("days", 1), width: "4rem" });
+    if (objects.has("v_hostOffset")) columns.push({ key: "host", label: "Host ″", ...number("v_hostOffset", 2), width: "4.2rem" });
     if (objects.categories.truth.some(Boolean)) columns.push({ key: "truth", label: "True class", ...words("truth"), width: "6.5rem" });
     return columns;
   }

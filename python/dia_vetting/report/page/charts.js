@@ -20,10 +20,12 @@ const Charts = (() => {
     return found;
   }
 
+  /* Powers of ten; with 2 and 5 between them where there are few. */
   function decades(low, high) {
+    const between = high / low < 300 ? [1, 2, 5] : [1];
     const found = [];
-    for (let e = Math.ceil(Math.log10(low) - 1e-9); 10 ** e <= high * (1 + 1e-9); e++) found.push(10 ** e);
-    return found.length > 1 ? found : [low, high];
+    for (let e = Math.floor(Math.log10(low)); 10 ** e <= high; e++) found.push(...between.map((m) => m * 10 ** e));
+    return found.filter((v) => v >= low * (1 - 1e-9) && v <= high * (1 + 1e-9));
   }
 
   const tickText = (v) => (Math.abs(v) >= 10000 || (v !== 0 && Math.abs(v) < 0.001) ? v.toExponential(0) : String(+v.toPrecision(5)));

@@ -108,7 +108,7 @@ const Overview = (() => {
       const binned = /snr|magnitude|calibration/.test(s.curve);
       const points = s.x.map((v, i) => [v, s.y[i], s.low[i], s.high[i]]).filter(([v, w]) => v !== null && w !== null).map(([v, ...rest]) => [x.log ? Math.max(v, x.low) : v, ...rest]);
       const banded = points.filter(([, , low, high]) => low !== null && high !== null);
-      if (banded.length > 1) plot.append(Charts.area(banded.map(([v, , low, high]) => [X(v), Y(low), Y(high)]), { fill: colour, "fill-opacity": 0.16 }));
+      if (banded.length > 1) plot.append(Charts.area(banded.map(([v, , low, high]) => [X(v), Y(low), Y(high)]), { fill: colour, "fill-opacity": 0.1 }));
       plot.append(Charts.path(points.map(([v, w]) => [X(v), Y(w)]), { stroke: colour, "stroke-width": 2, "stroke-dasharray": DASHES[s.comparison] || "" }));
       if (binned) for (const [v, w] of points) plot.append(Charts.mark("circle", X(v), Y(w), 2.6, { fill: colour }));
     }

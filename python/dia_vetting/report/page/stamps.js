@@ -13,10 +13,10 @@ const Stamps = (() => {
 
   /* Blue for negative, near black at zero, orange for positive: told apart by brightness as well. */
   function diverging(t) {
-    const s = Math.sign(t) * Math.min(Math.abs(t), 1);
+    const [dark, hue, pale] = t < 0 ? [[20, 22, 26], [42, 120, 214], [214, 240, 255]] : [[20, 22, 26], [222, 120, 30], [255, 244, 214]];
+    const s = Math.min(Math.abs(t), 1) ** 1.5;
     const mix = (a, b, f) => a.map((value, k) => Math.round(value + f * (b[k] - value)));
-    if (s >= 0) return s < 0.6 ? mix([18, 20, 24], [222, 120, 30], s / 0.6) : mix([222, 120, 30], [255, 244, 214], (s - 0.6) / 0.4);
-    return -s < 0.6 ? mix([18, 20, 24], [42, 120, 214], -s / 0.6) : mix([42, 120, 214], [214, 240, 255], (-s - 0.6) / 0.4);
+    return s < 0.6 ? mix(dark, hue, s / 0.6) : mix(hue, pale, (s - 0.6) / 0.4);
   }
 
   function start(loaded) {
