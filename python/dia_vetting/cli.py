@@ -11,17 +11,9 @@ from typing import Any
 
 import click
 
+from .cli_base import Command as _Command
 from .errors import BadInputError
-
-
-class _Command(click.Command):
-    """A command whose bad input ends in one line and exit code 1."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except BadInputError as error:
-            raise click.ClickException(str(error)) from error
+from .report.commands import ingest_labels_command, report_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -146,58 +138,8 @@ def summary_command(repo: str, collection: str, instrument: str, plots: Path | N
         click.echo(f"\n{len(copy_plots(repo, collection, instrument, plots))} plots in {plots}")
 
 
-@main.command("report", cls=_Command)
-@click.argument("repo")
-@click.argument("collection")
-@click.option("--instrument", required=True, help="Instrument.")
-@click.option(
-    "--output",
-    "-o",
-    required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="HTML file to write.",
-)
-@click.option(
-    "--model", default="", help="Prefix of the datasets of the model whose scores are shown: seed_cnn_, for example."
-)
-@click.option(
-    "--max-sources", default=200_000, show_default=True, type=click.IntRange(1), help="DIA sources on the page."
-)
-@click.option(
-    "--max-stamps", default=20_000, show_default=True, type=click.IntRange(0), help="Of them, with stamps: 1.2 kB each."
-)
-@click.option(
-    "--max-forced", default=400_000, show_default=True, type=click.IntRange(0), help="Forced fluxes on the page."
-)
-@click.option("--seed", default=0, show_default=True, type=int, help="Of the draws where there is no room for all.")
-def report_command(
-    repo: str,
-    collection: str,
-    instrument: str,
-    output: Path,
-    model: str,
-    max_sources: int,
-    max_stamps: int,
-    max_forced: int,
-    seed: int,
-) -> None:
-    """Write a page to look at the run in COLLECTION of REPO: one HTML file, which needs no network.
-
-    Figures, curves, a map of the sources, objects with their light curves and stamps, and keys to label them.
-    What the collection lacks, and what was left out for want of room, is said on the page.
-    """
-    from .report.make_report import make_report
-    from .report.tables import PageLimits
-
-    limits = PageLimits(max_sources, max_stamps, max_forced, seed=seed)
-    summary = make_report(repo, collection, instrument, output, limits, model)
-    totals = summary.totals
-    for name in ("sources", "objects", "forced"):
-        click.echo(f"{totals[f'{name}_shown']} of {totals[name]} {name} shown")
-    click.echo(f"{totals['stamps_shown']} sources with stamps")
-    for name in summary.missing:
-        click.echo(f"No {name} in the collection.", err=True)
-    click.echo(f"{output}: {summary.size / 1e6:.1f} MB")
+main.add_command(report_command)
+main.add_command(ingest_labels_command)
 
 
 @main.command("export-injection-catalog", cls=_Command)

@@ -184,8 +184,8 @@ def make_sheets(parts: Iterable[StampBytes], order: NDArray[np.int64]) -> Sprite
     reach = np.concatenate([part.reach for part in kept])[by_order]
     masked = invalid.any(axis=(1, 2))
     mask_row = np.where(masked, np.cumsum(masked) - 1, -1).astype(np.int32)
-    masks = np.packbits(invalid[masked].reshape(int(masked.sum()), -1), axis=1)
     size = pixels.shape[-1]
+    masks = np.packbits(invalid[masked].reshape(-1, size * size), axis=1)
     per_sheet = _COLUMNS * _ROWS
     sheets = [_picture(pixels[i : i + per_sheet]) for i in range(0, len(pixels), per_sheet)]
     tile = tile_size(size)

@@ -22,13 +22,13 @@ class Candidates {
     columns.push({ key: "stamp", label: "Best source", width: "7.8rem", stamp: true });
     if (objects.has("v_verdict")) {
       columns.push({ key: "verdict", label: "Verdict", ...words("v_verdict"), width: "6.8rem", chip: true });
-      columns.push({ key: "probability", label: "Probability", ...number("v_probability", 3), width: "5.8rem" });
+      columns.push({ key: "probability", label: "Probability", ...number("v_probability", 3), width: "6.4rem" });
     }
-    if (objects.has("v_p_transient")) columns.push({ key: "transient", label: "P(transient)", ...number("v_p_transient", 3), width: "6.3rem" });
-    columns.push({ key: "best", label: "Best score", ...number("best", 3), width: "5.6rem" });
-    columns.push({ key: "mean", label: "Mean score", ...number("mean", 3), width: "6rem" });
-    columns.push({ key: "n", label: "Sources", ...number("n", 0), width: "4.6rem" });
-    columns.push({ key: "nights", label: "Nights", ...number("nights", 0), width: "4rem" });
+    if (objects.has("v_p_transient")) columns.push({ key: "transient", label: "P(transient)", ...number("v_p_transient", 3), width: "6.8rem" });
+    columns.push({ key: "best", label: "Best score", ...number("best", 3), width: "6.2rem" });
+    columns.push({ key: "mean", label: "Mean score", ...number("mean", 3), width: "6.6rem" });
+    columns.push({ key: "n", label: "Sources", ...number("n", 0), width: "5rem" });
+    columns.push({ key: "nights", label: "Nights", ...number("nights", 0), width: "4.5rem" });
     columns.push({ key: "bands", label: "Bands", ...words("bands"), width: "4.5rem" });
     columns.push({ key: "snr", label: "SNR", ...number("snr", 1), width: "4rem" });
     columns.push({ key: "start", label: "First MJD", ...number("start", 2), width: "6rem" });
@@ -119,6 +119,10 @@ class Candidates {
   draw() {
     const first = Math.max(Math.floor(this.view.scrollTop / Candidates.ROW) - 4, 0);
     const last = Math.min(first + Math.ceil((this.view.clientHeight || 520) / Candidates.ROW) + 8, this.rows.length);
+    const drawn = [first, last, this.active, Colours.dark()].join();
+    if (this.drawn === drawn && this.drawnRows === this.rows) return;
+    this.drawn = drawn;
+    this.drawnRows = this.rows;
     this.space.style.height = `${this.rows.length * Candidates.ROW}px`;
     this.body.style.transform = `translateY(${first * Candidates.ROW}px)`;
     this.body.replaceChildren(...this.rows.slice(first, last).map((row, k) => this.row(row, first + k)));
@@ -131,7 +135,7 @@ class Candidates {
       if (column.chip) return el("div", attributes, chip(column.text(object)));
       return el("div", attributes, column.text(object));
     });
-    const current = place === this.active && document.activeElement === this.view;
+    const current = place === this.active;
     return el("div", { class: `row${current ? " active" : ""}`, role: "row", "aria-rowindex": place + 2, "data-object": this.data.objects.get("id", object), onclick: () => this.open(place) }, ...cells);
   }
 

@@ -91,7 +91,7 @@ const Overview = (() => {
     const threshold = models[model] ? models[model].thresholds[wanted] : 0.5;
     return PANELS.map((panel) => {
       const chosen = series.filter((s) => s.curve === panel.curve && s.subset === panel.subset && (s.threshold === null || Math.abs(s.threshold - threshold) < 1e-4 * threshold));
-      return chosen.length ? el("figure", {}, chart(panel, chosen), el("figcaption", {}, panel.title)) : null;
+      return chosen.length ? el("figure", {}, el("figcaption", {}, panel.title), chart(panel, chosen)) : null;
     }).filter(Boolean);
   }
 
@@ -156,7 +156,7 @@ const Overview = (() => {
         }),
       ),
     );
-    return el("figure", { class: "matrix" }, el("table", {}, el("thead", {}, el("tr", {}, el("td"), ...columns.map((c) => el("th", { scope: "col" }, Format.words(c))))), el("tbody", {}, ...body)), el("figcaption", {}, title));
+    return el("figure", { class: "matrix", tabindex: 0 }, el("figcaption", {}, title), el("table", {}, el("thead", {}, el("tr", {}, el("td"), ...columns.map((c) => el("th", { scope: "col" }, Format.words(c))))), el("tbody", {}, ...body)));
   }
 
   function notes(data) {

@@ -234,7 +234,7 @@ const LightCurve = (() => {
     flux.plot.append(Charts.path([[flux.X(x.low), flux.Y(0)], [flux.X(x.high), flux.Y(0)]], { class: "zero" }));
     for (const point of others) drawForced(flux, point, offset);
     for (const point of detections) drawDetection(flux, point, offset, source, onPick);
-    const scores = Charts.frame({ width: 560, height: 150, x, y: { low: 0, high: 1, label: "score" }, title: "Scores by epoch" });
+    const scores = Charts.frame({ width: 560, height: 150, x, y: { low: -0.05, high: 1.05, label: "score" }, title: "Scores by epoch" });
     for (const point of detections) drawScore(scores, point, offset, source, onPick);
     const bands = [...new Set(all.map((p) => p.band))].sort((a, b) => "ugrizy".indexOf(a) - "ugrizy".indexOf(b));
     return [legend(bands, others.length > 0, data), flux.root, scores.root];
