@@ -1,4 +1,4 @@
-"""A synthetic run for the report page: tables as a butler would give them, and stamps that fit the sources."""
+"""A synthetic run for the report page: tables as a butler gives them, and stamps that fit the sources."""
 
 from __future__ import annotations
 
@@ -58,8 +58,13 @@ class SyntheticRun:
         self.n_objects = max(n_sources // 10, 2)
         self.object_kind = rng.choice(_KINDS, self.n_objects, p=_OF_KIND)
         self.object_id = np.sort(rng.integers(2**62, 2**63 - 1, self.n_objects))
-        self.object_ra, self.object_dec = 150 + rng.uniform(0, 0.5, self.n_objects), rng.uniform(-0.3, 0.3, self.n_objects)
-        owner = np.concatenate([np.arange(self.n_objects), rng.integers(0, self.n_objects, n_sources - self.n_objects)])
+        self.object_ra, self.object_dec = (
+            150 + rng.uniform(0, 0.5, self.n_objects),
+            rng.uniform(-0.3, 0.3, self.n_objects),
+        )
+        owner = np.concatenate(
+            [np.arange(self.n_objects), rng.integers(0, self.n_objects, n_sources - self.n_objects)]
+        )
         self.owner = np.sort(owner)
         self.visit_mjd = np.sort(61000 + rng.uniform(0, 120, n_visits))
         self.visit_id = 1001 + np.arange(n_visits)
@@ -86,7 +91,9 @@ class SyntheticRun:
             settings = EvaluationSettings({"fixed": 0.5}, replicates=100, score_prevalence=0.03)
             found, curves = evaluate(truth, settings)
             figures = {"": found}
-        visits = Table({"visit": self.visit_id, "mjd": self.visit_mjd, "day_obs": self._days(), "band": self.visit_band})
+        visits = Table(
+            {"visit": self.visit_id, "mjd": self.visit_mjd, "day_obs": self._days(), "band": self.visit_band}
+        )
         return RunTables(
             "Synthetic",
             "u/synthetic/run",
@@ -121,16 +128,22 @@ class SyntheticRun:
             centre = rng.uniform(-0.5, 0.5, (2, n, 1, 1))
             point = np.exp(-0.5 * ((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / 1.8**2)
             along = rng.uniform(0, np.pi, (n, 1, 1))
-            cross = (x * np.sin(along) - y * np.cos(along)) ** 2 / 0.3 + ((x * np.cos(along) + y * np.sin(along)) / 5) ** 2
+            cross = (x * np.sin(along) - y * np.cos(along)) ** 2 / 0.3 + (
+                (x * np.cos(along) + y * np.sin(along)) / 5
+            ) ** 2
             ray = np.exp(-0.5 * cross)
             real = (self.kind[rows] != "artefact")[:, None, None]
-            source = np.where(real, point, ray) * (self.snr[rows] / 3 * np.sign(self.flux[rows]))[:, None, None]
+            source = (
+                np.where(real, point, ray) * (self.snr[rows] / 3 * np.sign(self.flux[rows]))[:, None, None]
+            )
             radius = rng.uniform(2, 5, (n, 1, 1))
-            host = np.exp(-np.hypot(x - rng.normal(0, 2, (n, 1, 1)), y - rng.normal(0, 2, (n, 1, 1))) / radius)
+            host = np.exp(
+                -np.hypot(x - rng.normal(0, 2, (n, 1, 1)), y - rng.normal(0, 2, (n, 1, 1))) / radius
+            )
             template = 12 * host + rng.normal(0, 0.5, (n, self.size, self.size))
             difference = source + rng.normal(0, 1, (n, self.size, self.size))
             science = template + difference
-            science[:: 25, :6] = np.nan  # at the edge of a detector
+            science[::25, :6] = np.nan  # at the edge of a detector
             planes = {"science": 10 * science, "template": 10 * template, "difference": 10 * difference}
             planes |= {"variance": np.full(science.shape, 100.0), "mask": np.zeros(science.shape, np.uint32)}
             yield _filled(DIA_SOURCE_CUTOUT, {"diaSourceId": self.id[rows]} | planes)
@@ -151,7 +164,11 @@ class SyntheticRun:
         return 20251201 + np.floor(self.visit_mjd - 61000.5).astype(int)
 
     def _scores(self, common: dict[str, np.ndarray]) -> Table:
-        own = {"reliability": self.score, "reliability_err": np.full(self.n, 0.03), "ood": self.rng.random(self.n)}
+        own = {
+            "reliability": self.score,
+            "reliability_err": np.full(self.n, 0.03),
+            "ood": self.rng.random(self.n),
+        }
         own |= {"model": np.full(self.n, "reliability_model"), "version": np.full(self.n, "abc1234")}
         own |= {"reason": np.where(np.isnan(self.score), "too few valid pixels", "")}
         return _filled(DIA_SOURCE_VETTING, common | own)
@@ -190,7 +207,9 @@ class SyntheticRun:
         rise = np.where(t < peak, np.exp(-0.5 * ((t - peak) / 7) ** 2), np.exp(-(t - peak) / 30))
         wave = np.sin(2 * np.pi * t / self.rng.uniform(3, 60, (self.n_objects, 1)))
         kind = self.object_kind[:, None]
-        return height * np.select([np.isin(kind, ("injected", "hidden")), kind == "variable"], [rise, wave], 0.0)
+        return height * np.select(
+            [np.isin(kind, ("injected", "hidden")), kind == "variable"], [rise, wave], 0.0
+        )
 
     def _forced(self) -> Table:
         light = self._light()
@@ -208,7 +227,9 @@ class SyntheticRun:
 
     def _verdicts(self) -> Table:
         right = self.rng.random(self.n_objects) < 0.95
-        verdict = np.where(right, [_VERDICT[kind] for kind in self.object_kind], self.rng.choice(VERDICTS, self.n_objects))
+        verdict = np.where(
+            right, [_VERDICT[kind] for kind in self.object_kind], self.rng.choice(VERDICTS, self.n_objects)
+        )
         shape = np.where(verdict == "confirmed", int(VerdictFlag.TRANSIENT_SHAPE | VerdictFlag.RELIABLE), 0)
         shape = np.where(verdict == "artefact", int(VerdictFlag.UNRELIABLE | VerdictFlag.SAME_PIXEL), shape)
         own = {

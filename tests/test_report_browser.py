@@ -70,7 +70,9 @@ def click(driver: Chrome, selector: str) -> None:
 
 def row_on_screen(driver: Chrome, row: int) -> tuple[float, float]:
     """Return where a source is on the map, from the middle of the canvas."""
-    driver.execute_script("document.getElementById('scatter').scrollIntoView({block: 'center', behavior: 'instant'})")
+    driver.execute_script(
+        "document.getElementById('scatter').scrollIntoView({block: 'center', behavior: 'instant'})"
+    )
     return tuple(
         driver.execute_script(
             "const s = App.state().map.scatter; const [x, y] = s.place(arguments[0]);"
@@ -84,9 +86,13 @@ def lonely_row(driver: Chrome) -> int:
     """Return a source with no other one near it on the map."""
     return driver.execute_script(
         "const s = App.state().map.scatter; const p = Array.from({length: s.n}, (_, i) => s.place(i));"
-        "const gap = (i) => Math.min(...p.map(([x, y], k) => k === i ? 1e9 : Math.hypot(x - p[i][0], y - p[i][1])));"
+        "const apart = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]);"
+        "const gap = (i) => Math.min(...p.map((q, k) => k === i ? 1e9 : apart(q, p[i])));"
         "let best = 0, most = 0;"
-        "for (let i = 0; i < s.n; i++) { const g = gap(i); if (g > most && p[i][1] > 60) [best, most] = [i, g]; }"
+        "for (let i = 0; i < s.n; i++) {"
+        "  const g = gap(i);"
+        "  if (g > most && p[i][1] > 60) [best, most] = [i, g];"
+        "}"
         "return best"
     )
 
@@ -94,7 +100,9 @@ def lonely_row(driver: Chrome) -> int:
 def shown_triplet(driver: Chrome, canvas: str) -> np.ndarray:
     """Return the pixels of a canvas, RGB (height, width, 3)."""
     url = driver.execute_script("return document.querySelector(arguments[0]).toDataURL('image/png')", canvas)
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGB")).astype(float)
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGB")).astype(
+        float
+    )
 
 
 def true_pixels(source: int) -> np.ndarray:
@@ -119,7 +127,9 @@ def test_hovering_shows_the_stamp_of_that_source(opened: Chrome) -> None:
     assert shown.shape == (size, 3 * size + 4, 3)
     grey = shown[:, :size].mean(axis=2)
     known = np.ptp(shown[:, :size], axis=2) == 0  # yellow is what is not known
-    distance = {int(other): np.abs(grey - true_pixels(int(other)))[known].mean() for other in (source, other_id(row))}
+    distance = {
+        int(other): np.abs(grey - true_pixels(int(other)))[known].mean() for other in (source, other_id(row))
+    }
     assert distance[int(source)] < 10
     assert distance[other_id(row)] > 20
 
@@ -132,7 +142,9 @@ def other_id(row: int) -> int:
 def test_clicking_opens_the_object_of_that_source(opened: Chrome) -> None:
     row = lonely_row(opened)
     dx, dy = row_on_screen(opened, row)
-    ActionChains(opened).move_to_element_with_offset(element(opened, "#scatter"), round(dx), round(dy)).click().perform()
+    ActionChains(opened).move_to_element_with_offset(
+        element(opened, "#scatter"), round(dx), round(dy)
+    ).click().perform()
     _, page, _ = synthetic_page()
     owner = page.sources["object"][row]
     assert element(opened, "#panel-title").text == f"Object {page.objects['id'][owner]}"
@@ -154,7 +166,9 @@ def test_clicking_opens_the_object_of_that_source(opened: Chrome) -> None:
 def test_the_light_curve_has_every_detection_and_forced_point(opened: Chrome) -> None:
     _, page, _ = synthetic_page()
     owner = int(np.argmax(page.objects["n"]))
-    opened.execute_script("App.openObject(arguments[0], App.state().data.objects.col.first[arguments[0]])", owner)
+    opened.execute_script(
+        "App.openObject(arguments[0], App.state().data.objects.col.first[arguments[0]])", owner
+    )
     chart = element(opened, "#panel svg.chart")
     n_detections = int((page.sources["object"] == owner).sum())
     assert len(chart.find_elements(By.CSS_SELECTOR, ".epoch")) == n_detections
@@ -176,7 +190,9 @@ def _column(driver: Chrome, key: str) -> list[str]:
 
 
 def _shown_objects(driver: Chrome) -> list[str]:
-    script = "return [...document.querySelectorAll('.candidates .rows .row')].map((row) => row.dataset.object)"
+    script = (
+        "return [...document.querySelectorAll('.candidates .rows .row')].map((row) => row.dataset.object)"
+    )
     return driver.execute_script(script)
 
 
@@ -244,11 +260,15 @@ def test_it_works_without_a_mouse(opened: Chrome) -> None:
     assert opened.execute_script("return document.activeElement.id") == "scatter"
     opened.execute_script("document.querySelector('.viewport').focus()")
     ActionChains(opened).send_keys(Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ENTER).perform()
-    third = opened.execute_script("const c = App.state().candidates; return App.state().data.objects.get('id', c.rows[2])")
+    third = opened.execute_script(
+        "const c = App.state().candidates; return App.state().data.objects.get('id', c.rows[2])"
+    )
     assert element(opened, "#panel").get_attribute("data-object") == third
 
 
-def test_labels_survive_a_reload_and_are_saved_to_a_file_that_can_be_read(opened: Chrome, folder: Path) -> None:
+def test_labels_survive_a_reload_and_are_saved_to_a_file_that_can_be_read(
+    opened: Chrome, folder: Path
+) -> None:
     _, page, _ = synthetic_page()
     ids = [str(page.sources["id"][row]) for row in (3, 50, 51)]
     for row, key in zip((3, 50, 51), "rbu", strict=True):

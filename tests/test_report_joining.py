@@ -46,7 +46,10 @@ def test_neighbours_and_forced_points_are_those_of_the_tables() -> None:
     run, page, _ = synthetic_page()
     wanted = dict(zip(run.embedding["diaSourceId"], np.asarray(run.embedding["neighbours"]), strict=True))
     for k in range(0, len(page.sources["id"]), 37):
-        assert page.sources["id"][page.sources["neighbours"][k]].tolist() == wanted[page.sources["id"][k]].tolist()
+        assert (
+            page.sources["id"][page.sources["neighbours"][k]].tolist()
+            == wanted[page.sources["id"][k]].tolist()
+        )
     assert len(page.forced["flux"]) == len(run.forced)
     total = {int(i): 0.0 for i in page.objects["id"]}
     for row in run.forced:
@@ -69,7 +72,18 @@ def test_a_run_of_scores_alone_makes_a_page() -> None:
     bare = dataclasses.replace(
         run,
         **dict.fromkeys(
-            ("measurements", "labels", "blends", "truth", "embedding", "associations", "objects", "forced", "verdicts", "curves")
+            (
+                "measurements",
+                "labels",
+                "blends",
+                "truth",
+                "embedding",
+                "associations",
+                "objects",
+                "forced",
+                "verdicts",
+                "curves",
+            )
         ),
         metrics={},
         missing=("dia_source",),
@@ -106,11 +120,18 @@ def test_limits_are_kept_and_said() -> None:
     assert 250 < shown["sources_shown"] <= 300
     assert shown["stamps_shown"] == 100
     assert 150 < shown["forced_shown"] <= 200
-    per_object = {int(i): n for i, n in zip(*np.unique(synthetic().object_id[synthetic().owner], return_counts=True), strict=True)}
+    per_object = {
+        int(i): n
+        for i, n in zip(*np.unique(synthetic().object_id[synthetic().owner], return_counts=True), strict=True)
+    }
     for object_id, n in zip(page.objects["id"], page.objects["n"], strict=True):
         assert n == per_object[int(object_id)], "an object was cut"
     texts = " ".join(note.text for note in page_notes(run, page, limits, True))
-    for words in (f"{shown['sources_shown']} of 600 sources", "100 of the sources shown", f"{shown['forced_shown']} of"):
+    for words in (
+        f"{shown['sources_shown']} of 600 sources",
+        "100 of the sources shown",
+        f"{shown['forced_shown']} of",
+    ):
         assert words in texts
     of_gallery = np.concatenate(list(page.galleries.values()))
     assert np.isin(page.sources["id"][of_gallery], page.stamps).all()

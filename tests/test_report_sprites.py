@@ -18,7 +18,9 @@ def tile_of(sheets, row):
     top, left = place // sheets.columns * sheets.tile, place % sheets.columns * 3 * sheets.tile
     return np.stack(
         [
-            picture[top : top + sheets.size, left + k * sheets.tile : left + k * sheets.tile + sheets.size][::-1]
+            picture[top : top + sheets.size, left + k * sheets.tile : left + k * sheets.tile + sheets.size][
+                ::-1
+            ]
             for k in range(3)
         ]
     )
@@ -88,6 +90,6 @@ def test_what_is_not_wanted_is_left_out() -> None:
     sheets = make_sheets([stamps], stamps.ids[[4, 2]])
     assert sheets is not None
     np.testing.assert_array_equal(sheets.ids, stamps.ids[[4, 2]])
+    bigger = compress_stamps(make_cutouts(10, size=30, seed=1)[0])
     with pytest.raises(ValueError, match="one size"):
-        bigger = compress_stamps(make_cutouts(10, size=30, seed=1)[0])
         make_sheets([stamps, bigger], np.concatenate([stamps.ids, bigger.ids]))

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import lsst.pipe.base.connectionTypes as cT
-import numpy as np
 from astropy.table import Table
 from lsst.pex.config import ChoiceField, Field, RangeField
 from lsst.pipe.base import (

@@ -1,8 +1,9 @@
 """Sources on a plane by what a network sees in them, and which others look most like each.
 
-The map is UMAP (McInnes, Healy & Melville 2018, arXiv:1802.03426) of the last hidden layer of one network, so that the
-distance of two sources means the same all over it. It is for looking: distances between clusters, and their sizes, mean
-little, and nothing is computed from it. Neighbours are those in the features themselves, not on the map.
+The map is UMAP (McInnes, Healy & Melville 2018, arXiv:1802.03426) of the last hidden layer of one network, so
+that the distance of two sources means the same all over it. It is for looking: distances between clusters,
+and their sizes, mean little, and nothing is computed from it. Neighbours are those in the features
+themselves, not on the map.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class EmbeddingSettings:
     min_dist : `float`
         Least distance of points on the map, in its units.
     max_fitted : `int`
-        The map is fitted to a random draw of no more rows than this; each of the others is put between the three
-        of these that are nearest to it.
+        The map is fitted to a random draw of no more rows than this; each of the others is put between the
+        three of these that are nearest to it.
     kept : `int`
         Nearest rows K that are kept of each row.
     seed : `int`
@@ -65,7 +66,8 @@ class Embedding:
     fitted : `numpy.ndarray`, (N,), bool
         Whether the map was fitted to the row.
     neighbours : `numpy.ndarray`, (N, K), int64
-        Rows nearest in the features, of those that the map was fitted to, nearest first; -1 where there are fewer.
+        Rows nearest in the features, of those that the map was fitted to, nearest first; -1 where there are
+        fewer.
     distances : `numpy.ndarray`, (N, K), float32
         Their Euclidean distances, in standard deviations of a feature; NaN where there are fewer.
     """

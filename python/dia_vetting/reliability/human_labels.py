@@ -1,7 +1,7 @@
 """Labels that people gave: read from the files of the report page, and what scores are worth against them.
 
-They are for evaluation and never for training. Who looks chooses what to look at, so that the figures are of the
-sources that were labelled, not of all: the card and the log say how many these are.
+They are for evaluation and never for training. Who looks chooses what to look at, so that the figures are of
+the sources that were labelled, not of all: the card and the log say how many these are.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def read_label_files(paths: Sequence[Path], instrument: str, labeller: str = "")
     Raises
     ------
     BadInputError
-        If a file is no such file, of a newer version or of another instrument, or holds something else than labels.
+        If a file is no such file, of a newer version or of another instrument, or holds something else than
+        labels.
     """
     latest: dict[int, tuple[str, str, str]] = {}
     for path in paths:
@@ -61,14 +62,14 @@ def read_label_files(paths: Sequence[Path], instrument: str, labeller: str = "")
             if source not in latest or time >= latest[source][1]:
                 latest[source] = (label, time, page)
     ids = np.array(sorted(latest), dtype=np.int64)
-    label, time, page = (np.array([latest[int(i)][k] for i in ids], dtype=str) for k in range(3))
+    labels, times, pages = (np.array([latest[int(i)][k] for i in ids], dtype=str) for k in range(3))
     return RELIABILITY_HUMAN_LABEL.build(
         {
             "diaSourceId": ids,
-            "label": label,
-            "time": time,
+            "label": labels,
+            "time": times,
             "labeller": np.full(len(ids), labeller),
-            "page": page,
+            "page": pages,
         }
     )
 
@@ -152,8 +153,8 @@ def human_metrics(
     -------
     metrics : `dict`
         Value and ends of the 95 % interval over sky cells, of ``human_auc`` (real against bogus) and for each
-        threshold ``human_completeness_<name>`` and ``human_false_positive_rate_<name>``. Without labels of both kinds
-        there is none, and without two sky cells no AUC, which would have no interval.
+        threshold ``human_completeness_<name>`` and ``human_false_positive_rate_<name>``. Without labels of
+        both kinds there is none, and without two sky cells no AUC, which would have no interval.
     """
     at = positions_of(ids, labels["diaSourceId"], "reliability_human_label")
     label = np.append(np.asarray(labels["label"]).astype(str), "")[at]

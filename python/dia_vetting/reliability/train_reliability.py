@@ -96,8 +96,8 @@ class TrainReliabilityConfig(PipelineTaskConfig, pipelineConnections=TrainReliab
         default=False,
     )
     doHumanLabels = Field[bool](
-        doc="Measure the out-of-fold scores against labels that people gave too (dia-vetting ingest-labels). The "
-        "figures go into the model card; nothing is trained with them.",
+        doc="Measure the out-of-fold scores against labels that people gave too (dia-vetting ingest-labels). "
+        "The figures go into the model card; nothing is trained with them.",
         default=False,
     )
     seed = Field[int](doc="Seed of folds, weights, order, augmentation and dropout.", default=0)
@@ -228,7 +228,9 @@ class TrainReliabilityTask(PipelineTask):
         ]
         data_id = butlerQC.quantum.dataId
         assert data_id is not None
-        outputs = self.run(sources, str(data_id["instrument"]), inputs.get("initialModel"), inputs.get("humanLabels"))
+        outputs = self.run(
+            sources, str(data_id["instrument"]), inputs.get("initialModel"), inputs.get("humanLabels")
+        )
         datasets = {str(ref.id): ref.run for ref in (*inputRefs.cutouts, *inputRefs.labels)}
         outputs.model = add_provenance(outputs.model, datasets)
         butlerQC.put(outputs, outputRefs)

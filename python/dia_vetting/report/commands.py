@@ -23,18 +23,34 @@ from ..cli_base import Command
     help="HTML file to write.",
 )
 @click.option(
-    "--model", default="", help="Prefix of the datasets of the model whose scores are shown: seed_cnn_, for example."
+    "--model",
+    default="",
+    help="Prefix of the datasets of the model whose scores are shown: seed_cnn_, for example.",
 )
 @click.option(
-    "--max-sources", default=200_000, show_default=True, type=click.IntRange(1), help="DIA sources on the page."
+    "--max-sources",
+    default=200_000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="DIA sources on the page.",
 )
 @click.option(
-    "--max-stamps", default=20_000, show_default=True, type=click.IntRange(0), help="Of them, with stamps: 1.2 kB each."
+    "--max-stamps",
+    default=20_000,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Of them, with stamps: 1.2 kB each.",
 )
 @click.option(
-    "--max-forced", default=400_000, show_default=True, type=click.IntRange(0), help="Forced fluxes on the page."
+    "--max-forced",
+    default=400_000,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Forced fluxes on the page.",
 )
-@click.option("--seed", default=0, show_default=True, type=int, help="Of the draws where there is no room for all.")
+@click.option(
+    "--seed", default=0, show_default=True, type=int, help="Of the draws where there is no room for all."
+)
 def report_command(
     repo: str,
     collection: str,
@@ -71,11 +87,13 @@ def report_command(
 @click.option("--instrument", required=True, help="Instrument.")
 @click.option("--run", required=True, help="RUN collection to put the labels into; must not have any.")
 @click.option("--labeller", default="", help="Who labelled.")
-def ingest_labels_command(files: tuple[Path, ...], repo: str, instrument: str, run: str, labeller: str) -> None:
+def ingest_labels_command(
+    files: tuple[Path, ...], repo: str, instrument: str, run: str, labeller: str
+) -> None:
     """Put labels that were saved on a report page, in FILES, into REPO, as reliability_human_label.
 
-    Of several labels of a source the latest counts. trainReliability:doHumanLabels takes them to evaluate, never to
-    train.
+    Of several labels of a source the latest counts. trainReliability:doHumanLabels takes them to evaluate,
+    never to train.
     """
     from .ingest_labels import ingest_labels
 

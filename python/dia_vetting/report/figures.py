@@ -68,8 +68,8 @@ def summary_of_model(metrics: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     summary : `dict`
-        ``thresholds``, ``stated_prevalence``, ``headline`` and ``confusion`` (by comparison and threshold), ``names``
-        and ``about`` of the comparisons.
+        ``thresholds``, ``stated_prevalence``, ``headline`` and ``confusion`` (by comparison and threshold),
+        ``names`` and ``about`` of the comparisons.
     """
     compared = metrics.get("comparisons", {})
     confusion = {
@@ -79,7 +79,7 @@ def summary_of_model(metrics: Mapping[str, Any]) -> dict[str, Any]:
         }
         for name, figures in compared.items()
     }
-    return plain(
+    summary: dict[str, Any] = plain(
         {
             "thresholds": metrics.get("thresholds", {}),
             "stated_prevalence": metrics.get("stated_prevalence"),
@@ -90,6 +90,7 @@ def summary_of_model(metrics: Mapping[str, Any]) -> dict[str, Any]:
             "about": {name: COMPARISONS.get(name, "") for name in compared},
         }
     )
+    return summary
 
 
 def curve_series(curves: Table | None) -> list[dict[str, Any]]:
@@ -103,8 +104,8 @@ def curve_series(curves: Table | None) -> list[dict[str, Any]]:
     Returns
     -------
     series : `list` [`dict`]
-        ``comparison``, ``subset``, ``curve``, ``threshold`` and the points ``x``, ``y``, ``low``, ``high``, ``n``; no
-        more than 400 of them, evenly drawn along a longer curve.
+        ``comparison``, ``subset``, ``curve``, ``threshold`` and the points ``x``, ``y``, ``low``, ``high``,
+        ``n``; no more than 400 of them, evenly drawn along a longer curve.
     """
     if curves is None or not len(curves):
         return []
@@ -145,8 +146,8 @@ def confusion_of_verdicts(truth: NDArray[np.str_], verdict: NDArray[np.str_]) ->
     Returns
     -------
     confusion : `dict`
-        ``rows`` and ``columns``, and for each pair ``count``, ``fraction``, ``low``, ``high``: the fraction of a class
-        that has a verdict, and Wilson's 95 % interval of it, for objects that are independent.
+        ``rows`` and ``columns``, and for each pair ``count``, ``fraction``, ``low``, ``high``: the fraction
+        of a class that has a verdict, and Wilson's 95 % interval of it, for objects that are independent.
     """
     known = (truth != "") & (verdict != "")
     rows, columns = (sorted(set(values[known].tolist())) for values in (truth, verdict))
@@ -161,4 +162,5 @@ def confusion_of_verdicts(truth: NDArray[np.str_], verdict: NDArray[np.str_]) ->
                 for n, a, b in zip(counts, low, high, strict=True)
             ]
         )
-    return plain({"rows": rows, "columns": columns, "cells": cells})
+    confusion: dict[str, Any] = plain({"rows": rows, "columns": columns, "cells": cells})
+    return confusion

@@ -31,7 +31,15 @@ _log = logging.getLogger(__name__)
 
 _STAMPS = ("diaSourceId", "science", "template", "difference", "variance", "mask")
 _MEASURED = ("diaSourceId", "psfFlux", "psfFluxErr", "valid_fraction")
-_FORCED = ("diaObjectId", "visit", "band", "midpointMjdTai", "psfDiffFlux", "psfDiffFluxErr", "pixelFlags_bad")
+_FORCED = (
+    "diaObjectId",
+    "visit",
+    "band",
+    "midpointMjdTai",
+    "psfDiffFlux",
+    "psfDiffFluxErr",
+    "pixelFlags_bad",
+)
 
 
 def gather_run(butler: Butler, repo: str, collection: str, instrument: str, model: str = "") -> RunTables:
@@ -159,7 +167,9 @@ def _get(butler: Butler, name: str) -> Any:
 
 
 def _metrics(butler: Butler, model: str) -> dict[str, Any]:
-    found = {prefix: _get(butler, f"{prefix}reliability_metrics") for prefix in dict.fromkeys((model, *MODELS))}
+    found = {
+        prefix: _get(butler, f"{prefix}reliability_metrics") for prefix in dict.fromkeys((model, *MODELS))
+    }
     return {prefix: metrics for prefix, metrics in found.items() if metrics is not None}
 
 
@@ -167,7 +177,9 @@ def _visits(butler: Butler, instrument: str) -> Table:
     """Return when each visit was: middle of the exposure (TAI), night, band."""
     rows = []
     for record in butler.query_dimension_records("visit", instrument=instrument, limit=None, explain=False):
-        begin, end = (getattr(record.timespan, name) if record.timespan else None for name in ("begin", "end"))
+        begin, end = (
+            getattr(record.timespan, name) if record.timespan else None for name in ("begin", "end")
+        )
         times = [float(time.tai.mjd) for time in (begin, end) if isinstance(time, Time)]
         rows.append((record.id, np.mean(times) if times else np.nan, record.day_obs))
     names, dtypes = ("visit", "mjd", "day_obs"), (np.int64, np.float64, np.int64)

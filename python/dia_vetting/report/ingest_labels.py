@@ -47,7 +47,9 @@ def ingest_labels(
         butler.registry.registerDatasetType(dataset_type)
         butler.collections.register(run, CollectionType.RUN)
         if butler.find_dataset(DATASET_TYPE, instrument=instrument, collections=run) is not None:
-            raise BadInputError(f"{repo}, {run}", f"a RUN collection without {DATASET_TYPE}", "one that has it")
+            raise BadInputError(
+                f"{repo}, {run}", f"a RUN collection without {DATASET_TYPE}", "one that has it"
+            )
         butler.put(table, DATASET_TYPE, instrument=instrument, run=run)
     label = np.asarray(table["label"])
     return {name: int((label == name).sum()) for name in LABELS}

@@ -20,8 +20,6 @@ __all__ = ["PageTables", "join_run"]
 type Columns = dict[str, NDArray[Any]]
 type I64 = NDArray[np.int64]
 
-_TRAIL = 1 << 0
-
 
 @dataclasses.dataclass(frozen=True)
 class PageTables:
@@ -30,8 +28,9 @@ class PageTables:
     Parameters
     ----------
     sources, objects, forced, visits : `dict` [`str`, `numpy.ndarray`]
-        By name. ``sources["object"]`` and ``forced["object"]`` are rows of ``objects``, sorted; ``visit`` is a row of
-        ``visits``. Every source has an object: one that was not associated has one of its own, of id 0.
+        By name. ``sources["object"]`` and ``forced["object"]`` are rows of ``objects``, sorted; ``visit`` is
+        a row of ``visits``. Every source has an object: one that was not associated has one of its own, of id
+        0.
     stamps : `numpy.ndarray`, (K,), int64
         diaSourceId of the sources that get a stamp, in the order of the sources.
     galleries : `dict` [`str`, `numpy.ndarray`]
@@ -111,7 +110,9 @@ def _looked_up(
     at = positions_of(ids, table[key], source)
     if not len(values):
         return np.full(len(ids), default)
-    return np.where(at >= 0, values[at], np.asarray(default, values.dtype if values.dtype.kind != "U" else None))
+    return np.where(
+        at >= 0, values[at], np.asarray(default, values.dtype if values.dtype.kind != "U" else None)
+    )
 
 
 def _source_columns(rows: Table, run: RunTables) -> Columns:
@@ -176,12 +177,12 @@ def _neighbours(ids: I64, embedding: Table | None) -> NDArray[np.int32]:
 
 
 def _galleries(sources: Columns, count: int) -> dict[str, I64]:
-    """Choose the highest and the lowest scores of injected and of other sources, and of each class of truth."""
+    """Choose the highest and the lowest scores of each class of truth, or else of each label."""
     scored = np.isfinite(sources["reliability"])
     chosen: dict[str, I64] = {}
-    key, kinds = ("truth", ("artefact", "hidden", "variable", "moving", "injected"))
+    key, kinds = "truth", ["artefact", "hidden", "variable", "moving", "injected"]
     if not (sources["truth"] != "").any():
-        key, kinds = ("state", ("unlabelled", "injected"))
+        key, kinds = "state", ["unlabelled", "injected"]
     order = np.argsort(-np.nan_to_num(sources["reliability"], nan=-1), kind="stable")
     chosen["Highest scores"] = order[scored[order]][:count]
     for kind in kinds:

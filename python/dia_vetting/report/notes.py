@@ -58,22 +58,23 @@ def page_notes(run: RunTables, page: PageTables, limits: PageLimits, has_stamps:
     notes : `list` [`Note`]
         Samples first.
     """
-    totals = page.totals
-    notes = []
+    totals, notes = page.totals, []
     if totals["sources_shown"] < totals["sources"]:
+        shown, total = totals["sources_shown"], totals["sources"]
         notes.append(
-            f"{totals['sources_shown']:,} of {totals['sources']:,} sources are shown: whole objects, drawn at random "
-            f"(seed {limits.seed}). Headline figures and curves are of all of them."
+            f"{shown:,} of {total:,} sources are shown: whole objects, drawn at random (seed {limits.seed}). "
+            "Headline figures and curves are of all of them."
         )
     if has_stamps and totals["stamps_shown"] < totals["sources_shown"]:
         notes.append(
-            f"{totals['stamps_shown']:,} of the sources shown have stamps: those of the galleries and of the objects "
-            f"with the best scores, and others drawn at random (seed {limits.seed})."
+            f"{totals['stamps_shown']:,} of the sources shown have stamps: those of the galleries and of the "
+            f"objects with the best scores, and others drawn at random (seed {limits.seed})."
         )
     if totals["forced_shown"] < totals["forced"]:
+        shown, total = totals["forced_shown"], totals["forced"]
         notes.append(
-            f"{totals['forced_shown']:,} of {totals['forced']:,} points of forced photometry are shown: those of the "
-            "objects with the best scores."
+            f"{shown:,} of {total:,} points of forced photometry are shown: those of the objects with the "
+            "best scores."
         )
     lacking = [Note("missing", _missing(name)) for name in run.missing]
     return [Note("sample", text) for text in notes] + lacking

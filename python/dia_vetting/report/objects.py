@@ -38,9 +38,9 @@ def object_columns(
     Returns
     -------
     columns : `dict` [`str`, `numpy.ndarray`]
-        ``id``, ``ra``, ``dec``, ``first`` (row of the first source), ``n`` (sources), ``nights``, ``bands``, ``start``
-        and ``days`` (between first and last), ``best`` and ``mean`` reliability, ``snr`` (largest), ``truth`` and
-        ``state`` (those of most sources), and those of the verdicts with `VERDICT_PREFIX`.
+        ``id``, ``ra``, ``dec``, ``first`` (row of the first source), ``n`` (sources), ``nights``, ``bands``,
+        ``start`` and ``days`` (between first and last), ``best`` and ``mean`` reliability, ``snr`` (largest),
+        ``truth`` and ``state`` (those of most sources), and those of the verdicts with `VERDICT_PREFIX`.
     """
     owner = sources["object"]
     n = np.bincount(owner, minlength=len(object_id))
@@ -91,7 +91,7 @@ def _distinct(owner: NDArray[Any], values: NDArray[Any], count: int) -> NDArray[
 
 def _bands(owner: NDArray[Any], band: NDArray[Any], count: int) -> NDArray[np.str_]:
     names, index = np.unique(band, return_inverse=True)
-    order = sorted(range(len(names)), key=lambda i: ("ugrizy".find(names[i]), names[i]))
+    order = sorted(range(len(names)), key=lambda i: ("ugrizy".find(str(names[i])), str(names[i])))
     found = np.full(count, "", dtype=f"U{max(sum(map(len, names.tolist())), 1)}")
     for i in order:
         has = np.bincount(owner[index == i], minlength=count) > 0
@@ -122,9 +122,9 @@ def _verdicts(object_id: I64, verdicts: Table | None) -> Columns:
 
 def _cells(values: NDArray[Any], at: I64, known: NDArray[np.bool_]) -> NDArray[Any]:
     if values.dtype.kind in "OSU":
-        return np.where(known, values.astype(str)[at], "")
+        return np.asarray(np.where(known, values.astype(str)[at], ""))
     if values.dtype.kind == "f":
         return np.where(known, values[at], np.nan).astype(np.float32 if values.itemsize <= 4 else np.float64)
     if values.dtype.kind == "b":
-        return known & values[at]
+        return np.asarray(known & values[at])
     return np.where(known, values[at], 0).astype(np.int64)

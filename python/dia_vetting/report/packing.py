@@ -46,8 +46,8 @@ def pack_table(columns: Mapping[str, ArrayLike], rows: int | None = None) -> Pac
     Parameters
     ----------
     columns : `~collections.abc.Mapping` [`str`, array_like]
-        Arrays (N,) or (N, K). Text becomes the index of a category (or, for more than 65,535 different texts, of
-        32 bits), bool becomes uint8. Integers of 64 bits stay exact: the page reads them as text.
+        Arrays (N,) or (N, K). Text becomes the index of a category (or, for more than 65,535 different texts,
+        of 32 bits), bool becomes uint8. Integers of 64 bits stay exact: the page reads them as text.
     rows : `int`, optional
         N, where there may be no column.
 

@@ -60,13 +60,11 @@ def best_objects_first(best: NDArray[np.floating]) -> I64:
     return rank
 
 
-def choose_stamps(
-    group: I64, rank: I64, available: Bool, gallery: I64, limit: int, seed: int
-) -> Bool:
+def choose_stamps(group: I64, rank: I64, available: Bool, gallery: I64, limit: int, seed: int) -> Bool:
     """Choose the sources whose stamps go onto the page.
 
-    First those of the galleries; then, up to half of the limit, all of the objects in the order of their rank;
-    then others at random.
+    First those of the galleries; then, up to half of the limit, all of the objects in the order of their
+    rank; then others at random.
 
     Parameters
     ----------
@@ -91,15 +89,15 @@ def choose_stamps(
     if np.count_nonzero(available) <= limit:
         return available.copy()
     chosen = np.zeros(len(group), dtype=bool)
-    chosen[gallery[: limit]] = True
+    chosen[gallery[:limit]] = True
     chosen &= available
     by_rank = np.where(group >= 0, np.append(rank, len(rank))[group], len(rank))
     order = np.argsort(by_rank, kind="stable")
     order = order[(available & ~chosen & (group >= 0))[order]]
-    room = max(limit // 2 - np.count_nonzero(chosen), 0)
+    room = max(limit // 2 - int(np.count_nonzero(chosen)), 0)
     chosen[_whole(order, group, room)] = True
     rest = np.flatnonzero(available & ~chosen)
-    room = limit - np.count_nonzero(chosen)
+    room = limit - int(np.count_nonzero(chosen))
     chosen[generator(seed, "report stamps").permutation(rest)[:room]] = True
     return chosen
 
@@ -110,4 +108,4 @@ def _whole(order: I64, group: I64, room: int) -> I64:
         return order
     last = group[order[room]]
     kept = order[:room]
-    return kept[group[kept] != last]
+    return np.asarray(kept[group[kept] != last])

@@ -36,9 +36,9 @@ class StampBytes:
     ids : `numpy.ndarray`, (N,), int64
         diaSourceId.
     pixels : `numpy.ndarray`, (N, 3, S, S), uint8
-        Science, template, difference as [n, image, y, x], y upwards. Science and template share an asinh stretch
-        above the lower quartile of each, from the darkest 2 % to the brightest pixel (but one in 500); the difference
-        is 128 at zero and runs to its largest absolute pixel at either end.
+        Science, template, difference as [n, image, y, x], y upwards. Science and template share an asinh
+        stretch above the lower quartile of each, from the darkest 2 % to the brightest pixel (but one in
+        500); the difference is 128 at zero and runs to its largest absolute pixel at either end.
     invalid : `numpy.ndarray`, (N, S, S), bool
         Pixels that are not known in one of the three images.
     reach : `numpy.ndarray`, (N,), float32
@@ -60,7 +60,8 @@ class SpriteSheets:
     sheets : `list` [`bytes`]
         WebP files, grey. Each holds ``columns`` x ``rows`` triplets in reading order, each 3 tiles wide.
     size, tile : `int`
-        Side of a stamp and of its tile, pixels: a multiple of 16, so that stamps hardly shine into each other.
+        Side of a stamp and of its tile, pixels: a multiple of 16, so that stamps hardly shine into each
+        other.
     columns, rows : `int`
         Triplets per row and rows per sheet.
     ids : `numpy.ndarray`, (N,), int64
@@ -95,7 +96,8 @@ def compress_stamps(cutouts: Table) -> StampBytes:
     Parameters
     ----------
     cutouts : `astropy.table.Table`
-        N rows with ``diaSourceId``, ``science``, ``template``, ``difference``, ``variance`` (N, S, S) and ``mask``.
+        N rows with ``diaSourceId``, ``science``, ``template``, ``difference``, ``variance`` (N, S, S) and
+        ``mask``.
 
     Returns
     -------
@@ -104,7 +106,9 @@ def compress_stamps(cutouts: Table) -> StampBytes:
     """
     planes = {name: np.asarray(cutouts[name], np.float32) for name in ("science", "template", "difference")}
     variance = np.asarray(cutouts["variance"], np.float32)
-    known = np.isfinite(variance) & (variance > 0) & ((np.asarray(cutouts["mask"]) & np.uint32(_NO_DATA)) == 0)
+    known = (
+        np.isfinite(variance) & (variance > 0) & ((np.asarray(cutouts["mask"]) & np.uint32(_NO_DATA)) == 0)
+    )
     invalid = ~(known & np.isfinite(list(planes.values())).all(axis=0))
     sigma = _noise(variance, invalid)
     science, template = (_above_sky(planes[name], invalid) for name in ("science", "template"))

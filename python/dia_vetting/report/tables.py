@@ -22,7 +22,8 @@ class RunTables:
     scores : `astropy.table.Table`
         `~dia_vetting.reliability.schemas.DIA_SOURCE_VETTING`: the sources that the page is about.
     visits : `astropy.table.Table`
-        ``visit`` (int64), ``mjd`` (middle of the exposure, TAI, days), ``day_obs`` (int64, yyyymmdd) and ``band``.
+        ``visit`` (int64), ``mjd`` (middle of the exposure, TAI, days), ``day_obs`` (int64, yyyymmdd) and
+        ``band``.
     measurements : `astropy.table.Table`, optional
         ``diaSourceId``, ``psfFlux``, ``psfFluxErr`` (nJy) and ``valid_fraction``, of the cutouts.
     labels : `astropy.table.Table`, optional

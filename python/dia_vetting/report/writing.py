@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any
 
+from numpy.typing import NDArray
+
 from ..confirmation.flags import MISSING, VerdictFlag
 from ..confirmation.schemas import DIA_OBJECT_VERDICT
 from .figures import MODELS, confusion_of_verdicts, curve_series, plain, summary_of_model
@@ -116,7 +118,7 @@ def _tables(page: PageTables, sheets: SpriteSheets | None) -> dict[str, PackedTa
     columns = {"visits": page.visits, "objects": page.objects, "sources": page.sources, "forced": page.forced}
     packed = {name: pack_table(of_table) for name, of_table in columns.items()}
     if sheets is not None:
-        own = {"id": sheets.ids, "reach": sheets.reach, "mask_row": sheets.mask_row}
+        own: dict[str, NDArray[Any]] = {"id": sheets.ids, "reach": sheets.reach, "mask_row": sheets.mask_row}
         packed["stamps"] = pack_table(own)
         packed["masks"] = pack_table({"bits": sheets.masks})
     return packed
@@ -145,7 +147,9 @@ def _meta(run: RunTables, page: PageTables, sheets: SpriteSheets | None, model: 
         },
         "curves": curve_series(run.curves),
         "injection": None if run.injection is None else _injection(run.injection),
-        "verdictConfusion": None if verdict is None else confusion_of_verdicts(page.objects["truth"], verdict),
+        "verdictConfusion": None
+        if verdict is None
+        else confusion_of_verdicts(page.objects["truth"], verdict),
         "verdictFlags": [
             {"name": str(bit.name), "bit": int(bit).bit_length() - 1, "missing": bool(bit & MISSING)}
             for bit in VerdictFlag
