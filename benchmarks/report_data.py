@@ -75,12 +75,15 @@ class SyntheticRun:
         self.visit = (rng.integers(0, n_visits, self.n_objects)[self.owner] + step * 7) % n_visits
         self.kind = self.object_kind[self.owner]
         self.id = rng.permutation(n_sources) + 2**61
-        self.snr = 5 + rng.exponential(12, n_sources)
+        self.rng = rng
+        self.light = self._light()
         real = self.kind != "artefact"
+        steady = 120 * (5 + rng.exponential(12, n_sources)) * np.where(rng.random(n_sources) < 0.1, -1, 1)
+        seen = self.light[self.owner, self.visit] + rng.normal(0, 120, n_sources)
+        self.flux = np.where(real & (self.kind != "moving"), seen, steady)
+        self.snr = np.maximum(np.abs(self.flux) / 120, 5.0)
         self.score = 1 / (1 + np.exp(-np.where(real, 3.0, -3.5) + rng.normal(0, 1.4, n_sources)))
         self.score[rng.random(n_sources) < 0.01] = np.nan
-        self.flux = self.snr * 120 * np.where(rng.random(n_sources) < 0.1, -1, 1)
-        self.rng = rng
 
     def run(self, verdicts: bool = True, embedding: bool = True, metrics: bool = True) -> RunTables:
         """Return the tables; some of them may be left out, as in a collection that lacks them."""
@@ -212,7 +215,7 @@ class SyntheticRun:
         )
 
     def _forced(self) -> Table:
-        light = self._light()
+        light = self.light
         m, v = light.shape
         error = np.full(m * v, 120.0)
         own = {
@@ -232,12 +235,14 @@ class SyntheticRun:
         )
         shape = np.where(verdict == "confirmed", int(VerdictFlag.TRANSIENT_SHAPE | VerdictFlag.RELIABLE), 0)
         shape = np.where(verdict == "artefact", int(VerdictFlag.UNRELIABLE | VerdictFlag.SAME_PIXEL), shape)
+        spread = self.rng.uniform(-0.1, 0.1, self.n_objects)
         own = {
             "diaObjectId": self.object_id,
             "ra": self.object_ra,
             "dec": self.object_dec,
             "verdict": verdict,
             "probability": np.clip(self.rng.beta(9, 1, self.n_objects), 0, 1),
+            "p_transient": np.where(np.isin(verdict, ("confirmed", "candidate")), 0.9, 0.1) + spread,
             "flags": shape | int(VerdictFlag.NO_STAR_CATALOG),
             "hostObjectId": self.rng.integers(2**60, 2**61, self.n_objects),
             "hostOffset": self.rng.exponential(0.6, self.n_objects),

@@ -259,7 +259,7 @@ def test_it_works_without_a_mouse(opened: Chrome) -> None:
     ActionChains(opened).send_keys(Keys.ESCAPE).perform()
     assert opened.execute_script("return document.activeElement.id") == "scatter"
     opened.execute_script("document.querySelector('.viewport').focus()")
-    ActionChains(opened).send_keys(Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ENTER).perform()
+    ActionChains(opened).send_keys(Keys.HOME, Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ENTER).perform()
     third = opened.execute_script(
         "const c = App.state().candidates; return App.state().data.objects.get('id', c.rows[2])"
     )

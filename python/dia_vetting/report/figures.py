@@ -68,13 +68,16 @@ def summary_of_model(metrics: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     summary : `dict`
-        ``thresholds``, ``stated_prevalence``, ``headline`` and ``confusion`` (by comparison and threshold),
-        ``names`` and ``about`` of the comparisons.
+        ``thresholds``, ``stated_prevalence``, ``headline`` and ``confusion`` (by comparison and threshold,
+        with the rates), ``names`` and ``about`` of the comparisons.
     """
     compared = metrics.get("comparisons", {})
     confusion = {
         name: {
-            threshold: at["confusion"]
+            threshold: {
+                **at["confusion"],
+                **{name: at[name] for name in ("sensitivity", "false_positive_rate") if name in at},
+            }
             for threshold, at in figures.get("all", {}).get("at_threshold", {}).items()
         }
         for name, figures in compared.items()

@@ -136,6 +136,7 @@ const App = (() => {
     if (rows) objectList = rows;
     point(source);
     panel.show(object, source);
+    candidates.mark(object);
     const id = data.objects.col.id[object];
     const hash = id === 0n ? `#source=${data.sources.get("id", source)}` : `#object=${data.objects.get("id", object)}`;
     if (location.hash !== hash) {

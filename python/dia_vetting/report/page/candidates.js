@@ -139,6 +139,13 @@ class Candidates {
     return el("div", { class: `row${current ? " active" : ""}`, role: "row", "aria-rowindex": place + 2, "data-object": this.data.objects.get("id", object), onclick: () => this.open(place) }, ...cells);
   }
 
+  /* Mark an object that was opened elsewhere. */
+  mark(object) {
+    const place = this.rows.indexOf(object);
+    if (place >= 0) this.active = place;
+    this.draw();
+  }
+
   open(place) {
     this.active = place;
     if (this.rows[place] !== undefined) this.onOpen(this.rows[place], this.rows);

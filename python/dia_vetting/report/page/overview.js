@@ -137,9 +137,13 @@ const Overview = (() => {
 
   function binary(title, cells, threshold) {
     const { tp, fp, fn, tn } = cells;
-    const row = (a, b) => [a, b].map((count) => ({ count, fraction: count / Math.max(a + b, 1) }));
+    const row = (a, b, rate) => {
+      const total = Math.max(a + b, 1);
+      const ends = rate ? [[rate.low, rate.high], [1 - rate.high, 1 - rate.low]] : [[], []];
+      return [a, b].map((count, k) => ({ count, fraction: count / total, low: ends[k][0], high: ends[k][1] }));
+    };
     const [positive, negative] = title.replace(/ \(.*/, "").split(" / ");
-    return matrix(title, [positive, negative || "other"], [`score ≥ ${Format.number(threshold, 2)}`, "below"], [row(tp, fn), row(fp, tn)]);
+    return matrix(title, [positive, negative || "other"], [`score ≥ ${Format.number(threshold, 2)}`, "below"], [row(tp, fn, cells.sensitivity), row(fp, tn, cells.false_positive_rate)]);
   }
 
   function matrix(title, rows, columns, cells) {
@@ -150,7 +154,7 @@ const Overview = (() => {
         el("th", { scope: "row" }, Format.words(row)),
         ...cells[i].map((cell) => {
           const shade = Math.round(70 * (cell.fraction || 0));
-          const td = el("td", { class: "cell" }, el("span", { class: "cell-count" }, Format.count(cell.count)), el("span", { class: "interval" }, `${Format.number(100 * cell.fraction, 1)} %`, cell.low === undefined || cell.low === null ? "" : ` (${Format.number(100 * cell.low, 0)}–${Format.number(100 * cell.high, 0)})`));
+          const td = el("td", { class: "cell" }, el("span", { class: "cell-count" }, Format.count(cell.count)), el("span", { class: "interval" }, `${Format.number(100 * cell.fraction, 1)} %`, cell.low === undefined || cell.low === null ? "" : ` (${Format.number(100 * cell.low, 1)}–${Format.number(100 * cell.high, 1)})`));
           td.style.setProperty("--shade", `${shade}%`);
           return td;
         }),
