@@ -29,6 +29,7 @@ OVERALL_INPUTS = {
         "template_coadd",
         "object",
     },
+    "_ingredients/embedding.yaml": {"dia_source_cutout", "reliability_model"},
     "_ingredients/vetting.yaml": {
         "difference_image",
         "injected_visit_image",
