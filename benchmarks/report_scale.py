@@ -2,9 +2,9 @@
 
     python benchmarks/report_scale.py --sources 20000 200000 --out FOLDER
 
-Prints a line per size: CPU seconds to join the tables, to draw the stamps, to write the page; MB; seconds of the
-clock until the page can be used in headless Chromium (NaN where there is none), for which the machine should be
-idle; each as a ratio of the first size too. Reading from a butler is not part of it.
+Prints a line per size: CPU seconds to join the tables, to draw the stamps, to write the page; MB; seconds of
+the clock until the page can be used in headless Chromium (NaN where there is none), for which the machine
+should be idle; each as a ratio of the first size too. Reading from a butler is not part of it.
 """
 
 from __future__ import annotations
