@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["BlendMaps", "BlendPrediction", "Calibration", "predict", "predict_maps", "raw_outputs"]
+__all__ = [
+    "BlendMaps",
+    "BlendPrediction",
+    "Calibration",
+    "RawOutputs",
+    "predict",
+    "predict_maps",
+    "raw_outputs",
+]
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -66,10 +74,16 @@ class BlendPrediction:
         nan = np.full((4, len(flags)), np.nan)
         return cls(nan[0], nan[1], nan[2], nan[3], flags.copy())
 
+    @staticmethod
+    def joined(parts: Sequence[BlendPrediction]) -> BlendPrediction:
+        """Return the rows of all parts, one part after another."""
+        names = [field.name for field in dataclasses.fields(BlendPrediction)]
+        return BlendPrediction(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """How logits of kinds become probabilities.
+    """How logits of kinds become probabilities, and what is said of numbers and overlaps.
 
     Parameters
     ----------
@@ -77,16 +91,28 @@ class Calibration:
         Factor of all logits: the inverse of the temperature (Guo et al. 2017, arXiv:1706.04599).
     offset : `float`
         What is then added to all but the first.
+    count_weights : `tuple` [`float`, ...], (4,)
+        The number of sources is that of the largest product of probability and weight.
+    overlap_threshold : `float`
+        Probability from which a pixel counts as an overlap.
     """
 
     scale: float = 1.0
     offset: float = 0.0
+    count_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+    overlap_threshold: float = 0.5
 
     def log_probabilities(self, kinds: NDArray[np.floating]) -> F64:
         """Return log probabilities of kinds, (N, K) float64, from logits (N, K)."""
         logits = self.scale * np.asarray(kinds, np.float64)
         logits[:, 1:] += self.offset
         return np.asarray(log_softmax(logits, axis=1))
+
+    def numbers(self, counts: NDArray[np.floating]) -> F64:
+        """Return numbers of sources, (N,) float64, from probabilities (N, 4); NaN where these are."""
+        known = np.isfinite(counts).all(axis=1)
+        best = np.nan_to_num(counts * np.array(self.count_weights)).argmax(axis=1)
+        return np.where(known, 1.0 + best, np.nan)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,10 +123,13 @@ class BlendMaps:
     ----------
     source, overlap : `numpy.ndarray`, (N, S, S), float32
         That at least one source, and at least two, are above the threshold of the segmentation.
+    threshold : `float`
+        Probability from which a pixel counts as an overlap.
     """
 
     source: F32
     overlap: F32
+    threshold: float = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +141,7 @@ class RawOutputs:
     kinds : `numpy.ndarray`, (N, K), float32
         Logits.
     counts : `numpy.ndarray`, (N, 4), float32
-        Logits; NaN where the networks do not count.
+        Probabilities; NaN where the networks do not count.
     overlap_area : `numpy.ndarray`, (N,), float32
         Pixels; NaN where the networks make no maps.
     """
@@ -134,7 +163,8 @@ def predict(
     calibration : `Calibration`
         Of that average.
     size : `int`
-        Side that the networks were trained with, pixels.
+        Side that the networks were trained with, pixels. Larger stamps are cropped to it, smaller ones padded
+        unless the networks take any size.
     prepared : `~.preparation.PreparedStamps`
         N stamps.
 
@@ -143,23 +173,30 @@ def predict(
     prediction : `BlendPrediction`
         One row per stamp.
     """
-    frame, _ = framed(prepared, size)
+    frame, _ = framed(prepared, _side(networks, size, prepared))
     answer = BlendPrediction.unknown(frame.flags)
     rows = np.flatnonzero(~unscored(frame.flags))
-    raw = raw_outputs(networks, frame.where(rows))
+    raw = raw_outputs(networks, frame.where(rows), calibration.overlap_threshold)
     good = np.isfinite(raw.kinds).all(axis=1)
     answer.flags[rows[~good]] |= int(BlendFlag.NO_ANSWER)
     rows, kinds = rows[good], raw.kinds[good]
     log_p = calibration.log_probabilities(kinds)
     answer.p_blend[rows] = np.exp(log_p[:, 1])
     answer.p_companion[rows] = np.exp(logsumexp(log_p[:, 1:], axis=1))
-    counts = raw.counts[good]
-    answer.n_sources[rows] = np.where(np.isnan(counts).any(axis=1), np.nan, 1 + counts.argmax(axis=1))
+    answer.n_sources[rows] = calibration.numbers(raw.counts[good])
     answer.overlap_area[rows] = raw.overlap_area[good]
     return answer
 
 
-def raw_outputs(networks: Sequence[BlendNetwork], prepared: PreparedStamps) -> RawOutputs:
+def _side(networks: Sequence[BlendNetwork], size: int, prepared: PreparedStamps) -> int:
+    """Return the side that stamps are cropped or padded to."""
+    own = prepared.pixels.shape[1]
+    return min(size, own) if all(network.any_size for network in networks) else size
+
+
+def raw_outputs(
+    networks: Sequence[BlendNetwork], prepared: PreparedStamps, overlap_threshold: float = 0.5
+) -> RawOutputs:
     """Return the mean outputs of networks.
 
     Parameters
@@ -168,30 +205,46 @@ def raw_outputs(networks: Sequence[BlendNetwork], prepared: PreparedStamps) -> R
         One or more, in evaluation mode, on one device.
     prepared : `~.preparation.PreparedStamps`
         N stamps, of the size of the networks.
+    overlap_threshold : `float`, optional
+        Probability from which a pixel counts as an overlap.
     """
     count, share = len(prepared), 1.0 / len(networks)
     kinds: list[F32] = []
     counts = np.full((count, 4), np.nan, np.float32)
     area = np.full(count, np.nan, np.float32)
     for rows, inputs in _batches(networks, prepared):
-        outputs = [network(*inputs) for network in networks]
+        # Maps of several networks are averaged, so that all of them are needed.
+        asked = [networks[0].scored] if len(networks) == 1 else networks
+        outputs = [ask(*inputs) for ask in asked]
         kinds.append(sum(one.kinds for one in outputs).cpu().numpy() * share)
         if all(one.counts is not None for one in outputs):
             # Probabilities are averaged: the largest one counts.
-            counts[rows] = sum(one.counts.softmax(1) for one in outputs).cpu().numpy()
+            counts[rows] = sum(one.counts.softmax(1) for one in outputs).cpu().numpy() * share
         if all(one.maps is not None for one in outputs):
-            overlap = sum(one.maps[:, 1].sigmoid() for one in outputs) * share * inputs[1][:, 0]
-            area[rows] = (overlap > 0.5).sum((1, 2)).cpu().numpy()
+            overlap = sum(one.maps[:, 1].sigmoid() for one in outputs) * share
+            area[rows] = _areas(overlap > overlap_threshold, inputs[1][:, 0], outputs[0].map_rows)
     empty = np.zeros((0, 2), np.float32)
     return RawOutputs(np.concatenate(kinds) if kinds else empty, counts, area)
 
 
-def predict_maps(networks: Sequence[BlendNetwork], size: int, prepared: PreparedStamps) -> BlendMaps:
+def _areas(overlap: torch.Tensor, valid: torch.Tensor, rows: torch.Tensor | None) -> F32:
+    """Return the number of valid pixels in each map, 0 where there is no map."""
+    if rows is None:
+        areas = (overlap & (valid > 0)).sum((1, 2))
+    else:
+        areas = valid.new_zeros(len(valid), dtype=overlap.sum().dtype)
+        areas[rows] = (overlap & (valid[rows] > 0)).sum((1, 2))
+    return np.asarray(areas.cpu().numpy(), np.float32)
+
+
+def predict_maps(
+    networks: Sequence[BlendNetwork], calibration: Calibration, size: int, prepared: PreparedStamps
+) -> BlendMaps:
     """Return where networks see sources and overlaps.
 
     Parameters
     ----------
-    networks, size, prepared
+    networks, calibration, size, prepared
         As for `predict`; the networks must make maps.
 
     Returns
@@ -200,6 +253,7 @@ def predict_maps(networks: Sequence[BlendNetwork], size: int, prepared: Prepared
         At the size of the stamps; NaN where a stamp has no score, and outside of what the networks look at.
     """
     side = prepared.pixels.shape[1]
+    size = _side(networks, size, prepared)
     frame, offset = framed(prepared, size)
     maps = np.full((len(frame), 2, size, size), np.nan, np.float32)
     rows = np.flatnonzero(~unscored(frame.flags))
@@ -208,12 +262,12 @@ def predict_maps(networks: Sequence[BlendNetwork], size: int, prepared: Prepared
         mean = sum(one.sigmoid() for one in logits if one is not None) / len(logits)
         maps[rows[part]] = mean.cpu().numpy()
     if side == size:
-        return BlendMaps(maps[:, 0], maps[:, 1])
+        return BlendMaps(maps[:, 0], maps[:, 1], calibration.overlap_threshold)
     whole = np.full((len(frame), 2, side, side), np.nan, np.float32)
     old = slice(max(-offset, 0), max(-offset, 0) + min(side, size))
     new = slice(max(offset, 0), max(offset, 0) + min(side, size))
     whole[:, :, old, old] = maps[:, :, new, new]
-    return BlendMaps(whole[:, 0], whole[:, 1])
+    return BlendMaps(whole[:, 0], whole[:, 1], calibration.overlap_threshold)
 
 
 def _batches(
