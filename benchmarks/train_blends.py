@@ -139,7 +139,6 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=TrainingSettings.learning_rate)
     parser.add_argument("--members", type=int, default=1)
     parser.add_argument("--noise", type=float, default=Augmentation.noise, help="probability of added noise")
-    parser.add_argument("--crop", type=float, default=Augmentation.crop, help="probability of a smaller size")
     parser.add_argument("--training-seed", type=int, default=0)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -163,7 +162,7 @@ def main() -> None:
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
         members=args.members,
-        augmentation=Augmentation(noise=args.noise, crop=args.crop),
+        augmentation=Augmentation(noise=args.noise),
     )
     pairs = [one.split("=") for one in args.option]
     options = {name: float(value) if "." in value else int(value) for name, value in pairs}

@@ -8,7 +8,7 @@ from blend_samples import make_stamps
 from dia_vetting.blends.augmentation import Augmentation, augment
 from dia_vetting.blends.training_rows import Batch, TrainingTensors, training_rows
 
-NOTHING = Augmentation(crop=0.0, dihedral=False, noise=0.0, edge=0.0, blind=0.0, psf_error=0.0)
+NOTHING = Augmentation(dihedral=False, noise=0.0, edge=0.0, blind=0.0, psf_error=0.0)
 
 
 def batch(count: int = 60) -> Batch:
@@ -63,27 +63,6 @@ def test_lost_edges_have_no_source_in_them() -> None:
     rows = torch.arange(len(place))
     for x, y in ((0, 2), (0, 3), (1, 2), (1, 3)):
         assert (after.valid[rows, 0, place[:, y], place[:, x]] == 1).all()
-
-
-def test_cropped_stamps_keep_their_sources_and_their_middle() -> None:
-    before = batch()
-    sides = set()
-    for seed in range(8):
-        settings = dataclasses.replace(NOTHING, crop=1.0)
-        after = augment(before, settings, torch.Generator().manual_seed(seed))
-        side, size = after.pixels.shape[-1], before.pixels.shape[-1]
-        sides.add(side)
-        low = (size - side) // 2
-        assert side >= 25
-        assert 0 < len(after.pixels) <= len(before.pixels)
-        assert after.reach.min() >= 0
-        assert after.reach.max() <= side - 1
-        inside = ((before.reach >= low) & (before.reach <= low + side - 1)).all(1)
-        expected = before.pixels[inside][..., low : low + side, low : low + side]
-        assert torch.equal(after.pixels, expected)
-        assert torch.equal(after.targets.kind, before.targets.kind[inside])
-        assert after.targets.maps.shape[-1] == after.targets.map_weight.shape[-1] == side
-    assert len(sides) > 2
 
 
 def test_psfs_are_unknown_or_in_error() -> None:

@@ -77,13 +77,22 @@ def test_no_map_is_made_of_what_is_surely_alone() -> None:
         torch.testing.assert_close(quick.maps, whole.maps[rows])
 
 
-def test_nothing_around_a_stamp_changes_no_answer() -> None:
+@pytest.mark.parametrize("side", [25, 32, 41])
+def test_nothing_beyond_a_stamp_changes_an_answer(side: int) -> None:
     torch.manual_seed(0)
     network = build_network("blend_net", SMALL).eval()
-    pixels, valid, psf = inputs(6, 32)
-    padded = [torch.nn.functional.pad(part, (8, 8, 8, 8)) for part in (pixels, valid)]
+    pixels, valid, psf = inputs(6, side)
+    low = (65 - side) // 2
+    padded, trimmed = (
+        [torch.nn.functional.pad(part, (low, high, low, high)) for part in (pixels, valid)]
+        for high in (65 - side - low, 0)
+    )
     with torch.inference_mode():
-        torch.testing.assert_close(network(*padded, psf).counts, network(pixels, valid, psf).counts)
+        whole, less = network(*padded, psf), network(*trimmed, psf, 32.0)
+    torch.testing.assert_close(less.kinds, whole.kinds)
+    torch.testing.assert_close(less.counts, whole.counts)
+    inside = slice(low, low + side)
+    torch.testing.assert_close(less.maps[..., inside, inside], whole.maps[..., inside, inside])
 
 
 def test_our_network_is_small_enough() -> None:

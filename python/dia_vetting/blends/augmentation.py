@@ -9,8 +9,7 @@ import math
 
 import torch
 
-from .networks.base import Targets, peak_of
-from .stamps import MIN_SIZE
+from .networks.base import peak_of
 from .training_rows import Batch
 
 _CLEARANCE = 3.0
@@ -26,10 +25,6 @@ class Augmentation:
 
     Parameters
     ----------
-    crop : `float`
-        Probability that the stamps of a batch are cropped to one smaller size, so that a network that takes
-        any size learns from many. Stamps with sources outside of it are left out of that batch. Ignored for
-        other networks.
     dihedral : `bool`
         Whether stamps are turned by quarters and mirrored, any of the eight ways alike.
     noise : `float`
@@ -47,7 +42,6 @@ class Augmentation:
         Rms error of the logarithm of the PSF's width.
     """
 
-    crop: float = 0.5
     dihedral: bool = True
     noise: float = 0.3
     most_noise: float = 3.0
@@ -73,8 +67,6 @@ def augment(batch: Batch, settings: Augmentation, generator: torch.Generator) ->
     batch : `~.training_rows.Batch`
         As many rows.
     """
-    if settings.crop:
-        batch = _crop(batch, settings.crop, generator)
     if settings.edge:
         batch = _lose_edges(batch, settings.edge, generator)
     if settings.noise:
@@ -86,29 +78,6 @@ def augment(batch: Batch, settings: Augmentation, generator: torch.Generator) ->
 
 def _uniform(shape: tuple[int, ...], like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return torch.rand(shape, generator=generator, device=like.device)
-
-
-def _crop(batch: Batch, probability: float, generator: torch.Generator) -> Batch:
-    """Crop a batch to a size between half and all of its own, as `~.preparation.framed` does."""
-    size = batch.pixels.shape[-1]
-    chance, share = _uniform((2,), batch.pixels, generator).tolist()
-    side = max(round(size * (0.5 + 0.5 * share)), MIN_SIZE)
-    low = (size - side) // 2
-    low_edge, high_edge = batch.reach[:, [0, 2]].amin(1), batch.reach[:, [1, 3]].amax(1)
-    rows = ((low_edge >= low) & (high_edge <= low + side - 1)).nonzero()[:, 0]
-    if chance >= probability or len(rows) < 2 or side >= size:
-        return batch
-    inside = slice(low, low + side)
-    targets = batch.targets
-    targets = Targets(
-        targets.kind[rows],
-        targets.any_companion[rows],
-        targets.count[rows],
-        targets.maps[rows][..., inside, inside],
-        targets.map_weight[rows][..., inside, inside],
-    )
-    pixels, valid = (part[rows][..., inside, inside] for part in (batch.pixels, batch.valid))
-    return Batch(pixels, valid, batch.psf_fwhm[rows], batch.reach[rows] - low, targets)
 
 
 def _lose_edges(batch: Batch, probability: float, generator: torch.Generator) -> Batch:

@@ -97,6 +97,16 @@ class BlendCard(pydantic.BaseModel):
         return self.content_hash[:7]
 
     @property
+    def seeds(self) -> set[int]:
+        """Seeds of all simulations that it, or what it started from, was trained on."""
+        return {seed for known in (self.presets, self.parent_presets) for _, seed in known.values()}
+
+    @property
+    def known_presets(self) -> set[str]:
+        """Names of the presets that it, or what it started from, was trained on."""
+        return set(self.presets) | set(self.parent_presets)
+
+    @property
     def calibration(self) -> Calibration:
         """From outputs to answers."""
         return Calibration(self.scale, self.offset, self.count_weights, self.overlap_threshold)

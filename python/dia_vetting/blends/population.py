@@ -62,8 +62,9 @@ class Sources:
     knots: Knots | None = None
 
     def __getitem__(self, index: slice) -> Sources:
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Sources(**{name: None if value is None else value[index] for name, value in values.items()})
+        names = [f.name for f in dataclasses.fields(self) if f.name != "knots"]
+        knots = None if self.knots is None else self.knots[index]
+        return Sources(**{name: getattr(self, name)[index] for name in names}, knots=knots)
 
 
 def draw_sources(model: PopulationModel, count: int, rng: np.random.Generator) -> Sources:

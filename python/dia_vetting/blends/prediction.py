@@ -91,7 +91,7 @@ class Calibration:
         Factor of all logits: the inverse of the temperature (Guo et al. 2017, arXiv:1706.04599).
     offset : `float`
         What is then added to all but the first.
-    count_weights : `tuple` [`float`, ...], (4,)
+    count_weights : `tuple` [`float`, `float`, `float`, `float`]
         The number of sources is that of the largest product of probability and weight.
     overlap_threshold : `float`
         Probability from which a pixel counts as an overlap.
@@ -99,7 +99,7 @@ class Calibration:
 
     scale: float = 1.0
     offset: float = 0.0
-    count_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+    count_weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
     overlap_threshold: float = 0.5
 
     def log_probabilities(self, kinds: NDArray[np.floating]) -> F64:
@@ -163,8 +163,7 @@ def predict(
     calibration : `Calibration`
         Of that average.
     size : `int`
-        Side that the networks were trained with, pixels. Larger stamps are cropped to it, smaller ones padded
-        unless the networks take any size.
+        Side that the networks were trained with, pixels; larger stamps are cropped, smaller ones padded.
     prepared : `~.preparation.PreparedStamps`
         N stamps.
 
@@ -173,10 +172,10 @@ def predict(
     prediction : `BlendPrediction`
         One row per stamp.
     """
-    frame, _ = framed(prepared, _side(networks, size, prepared))
+    frame, _ = _framed(networks, size, prepared)
     answer = BlendPrediction.unknown(frame.flags)
     rows = np.flatnonzero(~unscored(frame.flags))
-    raw = raw_outputs(networks, frame.where(rows), calibration.overlap_threshold)
+    raw = raw_outputs(networks, frame.where(rows), calibration.overlap_threshold, (size - 1) / 2)
     good = np.isfinite(raw.kinds).all(axis=1)
     answer.flags[rows[~good]] |= int(BlendFlag.NO_ANSWER)
     rows, kinds = rows[good], raw.kinds[good]
@@ -188,14 +187,18 @@ def predict(
     return answer
 
 
-def _side(networks: Sequence[BlendNetwork], size: int, prepared: PreparedStamps) -> int:
-    """Return the side that stamps are cropped or padded to."""
-    own = prepared.pixels.shape[1]
-    return min(size, own) if all(network.any_size for network in networks) else size
+def _framed(
+    networks: Sequence[BlendNetwork], size: int, prepared: PreparedStamps
+) -> tuple[PreparedStamps, int]:
+    """Return stamps at the size of the networks, without what these ignore, and where they begin."""
+    return framed(prepared, size, all(network.ignores_padding for network in networks))
 
 
 def raw_outputs(
-    networks: Sequence[BlendNetwork], prepared: PreparedStamps, overlap_threshold: float = 0.5
+    networks: Sequence[BlendNetwork],
+    prepared: PreparedStamps,
+    overlap_threshold: float = 0.5,
+    middle: float | None = None,
 ) -> RawOutputs:
     """Return the mean outputs of networks.
 
@@ -207,22 +210,28 @@ def raw_outputs(
         N stamps, of the size of the networks.
     overlap_threshold : `float`, optional
         Probability from which a pixel counts as an overlap.
+    middle : `float`, optional
+        As for `~.networks.base.BlendNetwork.forward`.
     """
-    count, share = len(prepared), 1.0 / len(networks)
+    import torch
+
+    count = len(prepared)
     kinds: list[F32] = []
     counts = np.full((count, 4), np.nan, np.float32)
     area = np.full(count, np.nan, np.float32)
+    # Maps of several networks are averaged, so that all of them are needed.
+    asked = [networks[0].scored] if len(networks) == 1 else networks
     for rows, inputs in _batches(networks, prepared):
-        # Maps of several networks are averaged, so that all of them are needed.
-        asked = [networks[0].scored] if len(networks) == 1 else networks
-        outputs = [ask(*inputs) for ask in asked]
-        kinds.append(sum(one.kinds for one in outputs).cpu().numpy() * share)
-        if all(one.counts is not None for one in outputs):
-            # Probabilities are averaged: the largest one counts.
-            counts[rows] = sum(one.counts.softmax(1) for one in outputs).cpu().numpy() * share
-        if all(one.maps is not None for one in outputs):
-            overlap = sum(one.maps[:, 1].sigmoid() for one in outputs) * share
-            area[rows] = _areas(overlap > overlap_threshold, inputs[1][:, 0], outputs[0].map_rows)
+        outputs = [ask(*inputs, middle) for ask in asked]
+        kinds.append(torch.stack([one.kinds for one in outputs]).mean(0).cpu().numpy())
+        # Probabilities are averaged: the largest one counts.
+        numbers = [one.counts.softmax(1) for one in outputs if one.counts is not None]
+        if len(numbers) == len(outputs):
+            counts[rows] = torch.stack(numbers).mean(0).cpu().numpy()
+        maps = [one.maps[:, 1].sigmoid() for one in outputs if one.maps is not None]
+        if len(maps) == len(outputs):
+            overlap = torch.stack(maps).mean(0) > overlap_threshold
+            area[rows] = _areas(overlap, inputs[1][:, 0], outputs[0].map_rows)
     empty = np.zeros((0, 2), np.float32)
     return RawOutputs(np.concatenate(kinds) if kinds else empty, counts, area)
 
@@ -252,13 +261,13 @@ def predict_maps(
     maps : `BlendMaps`
         At the size of the stamps; NaN where a stamp has no score, and outside of what the networks look at.
     """
-    side = prepared.pixels.shape[1]
-    size = _side(networks, size, prepared)
-    frame, offset = framed(prepared, size)
+    side, middle = prepared.pixels.shape[1], (size - 1) / 2
+    frame, offset = _framed(networks, size, prepared)
+    size = frame.pixels.shape[1]
     maps = np.full((len(frame), 2, size, size), np.nan, np.float32)
     rows = np.flatnonzero(~unscored(frame.flags))
     for part, inputs in _batches(networks, frame.where(rows)):
-        logits = [network(*inputs).maps for network in networks]
+        logits = [network(*inputs, middle).maps for network in networks]
         mean = sum(one.sigmoid() for one in logits if one is not None) / len(logits)
         maps[rows[part]] = mean.cpu().numpy()
     if side == size:

@@ -217,8 +217,6 @@ class _Trainer:
         self.device = best_device()
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.settings, self.member = settings, member
-        crop = settings.augmentation.crop if network.any_size else 0.0
-        self.augmentation = dataclasses.replace(settings.augmentation, crop=crop)
         self.train_rows, self.validation_rows = split
         self.data = TrainingTensors(rows, self.device)
         self.rng = generator(settings.seed, "order", member)
@@ -276,7 +274,7 @@ class _Trainer:
         return float(torch.stack(losses).mean())
 
     def _update(self, rows: I64) -> torch.Tensor:
-        batch = augment(self.data.batch(rows), self.augmentation, self.random)
+        batch = augment(self.data.batch(rows), self.settings.augmentation, self.random)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             outputs = self.network(*batch.inputs())
         loss = self.network.losses(outputs, batch.targets)

@@ -91,11 +91,13 @@ class BlendNetwork(nn.Module, abc.ABC):
     fits_offset = False
     """Whether calibration moves the zero of the blend logit, which training gives no meaning then."""
 
-    any_size = False
-    """Whether stamps smaller than those of the training need no padding."""
+    ignores_padding = False
+    """Whether pixels that are not valid beyond a stamp change nothing, so that they can be left out."""
 
     @abc.abstractmethod
-    def forward(self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor) -> Outputs:
+    def forward(
+        self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor, middle: float | None = None
+    ) -> Outputs:
         """Return what the network says.
 
         Parameters
@@ -106,15 +108,20 @@ class BlendNetwork(nn.Module, abc.ABC):
             1 where a pixel is valid, else 0.
         psf_fwhm : `torch.Tensor`, (N,), float32
             Pixels; NaN where it is not known.
+        middle : `float`, optional
+            Where the middle of the stamps is along both axes, pixels from the first one, if it is not that of
+            what is given. For networks that ignore padding.
         """
 
-    def scored(self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor) -> Outputs:
+    def scored(
+        self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor, middle: float | None = None
+    ) -> Outputs:
         """Return what the network says where only the area of overlaps is asked of the maps.
 
         The arguments are those of `forward`. Maps may be left out of stamps with a probability of a single
         source above `SURELY_ALONE`.
         """
-        outputs: Outputs = self(pixels, valid, psf_fwhm)
+        outputs: Outputs = self(pixels, valid, psf_fwhm, middle)
         return outputs
 
     @abc.abstractmethod

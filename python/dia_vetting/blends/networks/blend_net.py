@@ -83,6 +83,12 @@ class _Features(NamedTuple):
     half: torch.Tensor
     quarter: torch.Tensor
     hidden: torch.Tensor
+    mask: _Mask
+
+    def where(self, rows: torch.Tensor) -> _Features:
+        """Return the features of some stamps."""
+        mask = None if self.mask is None else self.mask[rows]
+        return _Features(self.half[rows], self.quarter[rows], self.hidden[rows], mask)
 
 
 class BlendNet(BlendNetwork):
@@ -99,7 +105,7 @@ class BlendNet(BlendNetwork):
         Size and dropout.
     """
 
-    any_size = True
+    ignores_padding = True
 
     def __init__(self, options: BlendNetOptions) -> None:
         super().__init__()
@@ -125,20 +131,24 @@ class BlendNet(BlendNetwork):
         nn.init.constant_(last.bias[:4], _SOURCE_LOGIT)
         nn.init.constant_(last.bias[4:], _OVERLAP_LOGIT)
 
-    def forward(self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor) -> Outputs:
+    def forward(
+        self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor, middle: float | None = None
+    ) -> Outputs:
         """Return kinds, counts and maps; the maps are at the resolution of the stamps."""
-        kinds, counts, features = self._heads(pixels, valid, psf_fwhm)
+        kinds, counts, features = self._heads(pixels, valid, psf_fwhm, middle)
         return Outputs(kinds, counts, self._maps(features, pixels.shape[-1]))
 
-    def scored(self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor) -> Outputs:
+    def scored(
+        self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor, middle: float | None = None
+    ) -> Outputs:
         """Return the same, without maps of what is surely alone: a fifth of the work."""
-        kinds, counts, features = self._heads(pixels, valid, psf_fwhm)
+        kinds, counts, features = self._heads(pixels, valid, psf_fwhm, middle)
         rows = (kinds.softmax(1)[:, 0] < SURELY_ALONE).nonzero()[:, 0]
-        maps = self._maps(_Features(*(part[rows] for part in features)), pixels.shape[-1])
+        maps = self._maps(features.where(rows), pixels.shape[-1])
         return Outputs(kinds, counts, maps, map_rows=rows)
 
     def _heads(
-        self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor
+        self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor, middle: float | None
     ) -> tuple[torch.Tensor, torch.Tensor, _Features]:
         size = pixels.shape[-1]
         embedding = torch.tanh(self.embed(_conditions(pixels, psf_fwhm)))
@@ -155,17 +165,17 @@ class BlendNet(BlendNetwork):
         eighth = quarter
         for block in self.eighth:
             eighth = block(eighth, embedding, masks[2])
-        middle = (size - 1) / 2
+        middle = (size - 1) / 2 if middle is None else middle
         seen = [*_pooled(eighth, valid, middle / 8), _centre(quarter, middle / 4), embedding]
         hidden = torch.relu(self.hidden(torch.cat(seen, dim=1)))
         dropped = self.dropout(hidden)
-        features = _Features(half, quarter, hidden)
+        features = _Features(half, quarter, hidden, masks[0])
         return self.kinds(dropped).float(), self.counts(dropped).float(), features
 
     def _maps(self, features: _Features, size: int) -> torch.Tensor:
         up = functional.pixel_shuffle(self.up(features.quarter), 2) + features.half
         up = up + self.context(features.hidden)[:, :, None, None]
-        maps = functional.pixel_shuffle(self.decode(torch.relu_(up)), 2)
+        maps = functional.pixel_shuffle(self.decode(_masked(torch.relu_(up), features.mask)), 2)
         return maps[..., :size, :size].float()
 
     def losses(self, outputs: Outputs, targets: Targets) -> torch.Tensor:
