@@ -131,6 +131,7 @@ def main() -> None:
     parser.add_argument("--option", action="append", default=[], help="NAME=VALUE of the architecture")
     parser.add_argument("--initial", type=Path, help="ImageNet weights for vgg16, .safetensors or .npz")
     parser.add_argument("--parent", type=Path, help="model to start from, of the same method and options")
+    parser.add_argument("--parent-share", type=float, default=0.0, help="of its weights in the mean of both")
     parser.add_argument("--size", type=int, help="side to train with; the largest of the stamps by default")
     parser.add_argument("--seed", type=int, default=1000, help="of the simulation")
     parser.add_argument("--jobs", type=int, default=1)
@@ -162,6 +163,7 @@ def main() -> None:
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
         members=args.members,
+        parent_share=args.parent_share,
         augmentation=Augmentation(noise=args.noise),
     )
     pairs = [one.split("=") for one in args.option]

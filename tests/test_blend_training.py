@@ -217,6 +217,18 @@ def test_training_goes_on_from_a_parent(learnt) -> None:
     ]
     assert right[0] > 0.93
     assert right[0] > right[1] + 0.1
+    half = train_blends(
+        "ours",
+        rows,
+        {},
+        dataclasses.replace(settings, parent_share=0.5),
+        SMALL,
+        parent=learnt,
+    )
+    for name, weights in half.networks[0].items():
+        mean = 0.5 * (child.networks[0][name] + learnt.networks[0][name])
+        if weights.dtype.kind == "f":
+            np.testing.assert_allclose(weights, mean, rtol=1e-5, atol=1e-6)
     assert child.card.parent == learnt.card.content_hash
     assert child.card.parent_presets == {"gaussians": (450, 0)}
     with pytest.raises(BadInputError, match="method ours, parent: expected blend_net with"):

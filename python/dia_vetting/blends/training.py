@@ -73,6 +73,9 @@ class TrainingSettings:
     average : `float`
         Networks are validated and kept as the running mean of their weights over this many epochs; 0 for the
         weights of the last update.
+    parent_share : `float`
+        Share of the weights of a parent in what is kept; the rest is of what was trained. The mean of both
+        can be as good on new stamps and lose less on the old ones (Wortsman et al. 2022, arXiv:2109.01903).
     threads : `int`
         Torch threads; 0 leaves what ``OMP_NUM_THREADS`` says.
     augmentation : `~.augmentation.Augmentation`
@@ -88,6 +91,7 @@ class TrainingSettings:
     validation: float = 0.1
     members: int = 1
     average: float = 0.5
+    parent_share: float = 0.0
     threads: int = 0
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
 
@@ -193,6 +197,9 @@ def train_blends(
             if parent:
                 load_weights(network, parent.networks[member % len(parent.networks)], "parent")
             trained.append(_Trainer(network, rows, split, settings, member).train())
+            if parent:
+                own = parent.networks[member % len(parent.networks)]
+                _mix(trained[-1].network, own, settings.parent_share)
     return _model(method, rows, split, presets, settings, full, initial, parent, trained)
 
 
@@ -392,6 +399,14 @@ def _overlap_threshold(networks: list[BlendNetwork], raw: RawOutputs, rows: Trai
     part = rows.where(np.arange(min(len(rows), _MAP_ROWS)))
     maps = predict_maps(networks, Calibration(), rows.size, part.prepared)
     return fit_overlap_threshold(maps.overlap, part)
+
+
+@torch.no_grad()
+def _mix(network: BlendNetwork, parent: Weights, share: float) -> None:
+    """Bring the weights of a network towards those of its parent, in place."""
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.lerp_(torch.from_numpy(parent[name]).to(tensor.device), share)
 
 
 def _check(prediction: BlendPrediction) -> None:
