@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["BLOCK", "simulate"]
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from ..bad_input import BadInputError
 from ..seeding import generator
 from .drawing import effective_fwhm
+from .knots import draw_knots
 from .layout import Layout, draw_layout, observed_radius
 from .light import Light, ParametricLight, PsfDraw, RealLight
 from .noise import draw_noise
@@ -110,9 +112,10 @@ def _block(
     block, count = todo
     rng = functools.partial(generator, "blends", preset.name, seed, block)
     light_of: Light = RealLight(preset, _catalog(galaxies)) if galaxies else ParametricLight(preset)
-    sources, galaxy = light_of.assigned(
-        draw_sources(preset.population, BLOCK, rng("sources")), rng("galaxies")
-    )
+    drawn = draw_sources(preset.population, BLOCK, rng("sources"))
+    # A stream of their own: smooth and knotty galaxies are otherwise the same.
+    drawn = dataclasses.replace(drawn, knots=draw_knots(preset.population, drawn.star, rng("knots")))
+    sources, galaxy = light_of.assigned(drawn, rng("galaxies"))
     psf, sigma = _psfs(preset, rng("psf")), _sigmas(preset, rng("sigma"))
     radius = observed_radius(sources.radius / preset.pixel_scale, psf.fwhm[:, None])
     layout = draw_layout(preset, np.minimum(radius, preset.widest), rng("layout"))
