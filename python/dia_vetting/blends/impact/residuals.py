@@ -1,0 +1,164 @@
+"""Sources in difference images near objects that are blends, and near others."""
+
+from __future__ import annotations
+
+__all__ = ["DiaSources", "residual_rows"]
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...reliability.matching import find_pairs, nearest
+from .catalog import CatalogObjects
+from .resampling import Figure, Resampling
+from .rows import EDGES, TREATMENTS, Bin, bins, impact_rows
+
+type F64 = NDArray[np.float64]
+type I64 = NDArray[np.int64]
+type Bool = NDArray[np.bool_]
+
+
+@dataclasses.dataclass(frozen=True)
+class DiaSources:
+    """K DIA sources of all visits.
+
+    Parameters
+    ----------
+    ra, dec : `numpy.ndarray`, (K,), float64
+        ICRS, degrees.
+    artefact, real : `numpy.ndarray`, (K,), bool
+        By the truth; both false where it is not known, or ambiguous.
+    has_truth : `bool`
+        Whether there is a truth.
+    """
+
+    ra: F64
+    dec: F64
+    artefact: Bool
+    real: Bool
+    has_truth: bool
+
+    def classes(self) -> dict[str, Bool]:
+        """Return masks (K,) by the name of the class: all, and by the truth where there is one."""
+        known = {"artefacts": self.artefact, "real": self.real} if self.has_truth else {}
+        return {"sources": np.ones(len(self.ra), bool), **known}
+
+
+def residual_rows(
+    objects: CatalogObjects, sources: DiaSources, group: I64, resampling: Resampling, radius: float
+) -> list[dict[str, Any]]:
+    """Return the figures of difference images.
+
+    Each DIA source within a radius of an object belongs to the nearest one.
+
+    Parameters
+    ----------
+    objects : `CatalogObjects`
+        N objects.
+    sources : `DiaSources`
+        All that lie on the tract.
+    group : `numpy.ndarray`, (N,), int64
+        Index of the group of each object.
+    resampling : `Resampling`
+        The groups.
+    radius : `float`
+        arcsec.
+
+    Returns
+    -------
+    rows : `list` of `dict`
+        For each class of DIA sources (``sources`` for all, ``artefacts``, ``real``), over all visits:
+        ``<class>_per_object``, of the objects that are left; ``<class>_per_dropped``, of those that are
+        dropped; ``<class>_per_dropped_expected``, of those that are left, had they the magnitudes of the
+        dropped ones, and ``<class>_per_dropped_excess``, the former minus the latter; ``<class>_left``, the
+        fraction of the DIA sources at objects that are at objects which are left.
+    """
+    pairs = find_pairs((sources.ra, sources.dec), (objects.ra, objects.dec), radius)
+    pair = nearest(pairs.first, len(sources.ra))
+    owner = np.append(pairs.second, -1)[pair]
+    rows = []
+    for name, chosen in sources.classes().items():
+        counts = np.bincount(owner[chosen & (owner >= 0)], minlength=len(objects)).astype(np.float64)
+        rows += _per_object(name, objects, counts, group, resampling)
+        rows += _left(name, objects, counts, group, resampling)
+        rows += _like_for_like(name, objects, counts, group, resampling)
+    return rows
+
+
+def _per_object(
+    name: str, objects: CatalogObjects, counts: F64, group: I64, resampling: Resampling
+) -> list[dict[str, Any]]:
+    rows = []
+    for chosen in bins(len(objects), {"magnitude": objects.magnitude}):
+        left = {n: ~objects.dropped[n] & chosen.rows for n in TREATMENTS}
+        values = {n: resampling.mean(group, counts, left[n]) for n in TREATMENTS}
+        rows += impact_rows(f"{name}_per_object", chosen, values)
+        dropped = {n: objects.dropped[n] & chosen.rows for n in TREATMENTS[1:]}
+        gone = {n: resampling.mean(group, counts, of) for n, of in dropped.items()}
+        rows += impact_rows(f"{name}_per_dropped", chosen, gone)
+    return rows
+
+
+def _left(
+    name: str, objects: CatalogObjects, counts: F64, group: I64, resampling: Resampling
+) -> list[dict[str, Any]]:
+    total = int(counts.sum())
+    values = {
+        n: resampling.of_sums(
+            resampling.sums(group, np.stack([counts * ~objects.dropped[n], counts], axis=1)),
+            lambda s: s[:, 0] / s[:, 1],
+            total,
+        )
+        for n in TREATMENTS
+    }
+    return impact_rows(f"{name}_left", _every(), values)
+
+
+def _like_for_like(
+    name: str, objects: CatalogObjects, counts: F64, group: I64, resampling: Resampling
+) -> list[dict[str, Any]]:
+    """Compare dropped objects with those left, by the magnitudes of the dropped ones."""
+    edges = np.array(EDGES["magnitude"])
+    place = np.clip(np.searchsorted(edges, objects.magnitude, side="right") - 1, 0, len(edges) - 2)
+    member = (place[:, None] == np.arange(len(edges) - 1)) & np.isfinite(objects.magnitude)[:, None]
+    rows = []
+    for suffix, compute in (("expected", _expected), ("excess", _excess)):
+        values = {}
+        for n in TREATMENTS[1:]:
+            gone = objects.dropped[n][:, None]
+            parts = [member * gone, member * gone * counts[:, None], member * ~gone]
+            parts.append(member * ~gone * counts[:, None])
+            values[n] = _figure(np.concatenate(parts, axis=1), compute, group, resampling, int(gone.sum()))
+        rows += impact_rows(f"{name}_per_dropped_{suffix}", _every(), values)
+    return rows
+
+
+def _figure(
+    columns: NDArray[Any], compute: Callable[[F64], F64], group: I64, resampling: Resampling, n: int
+) -> Figure:
+    return resampling.of_sums(resampling.sums(group, columns), compute, n)
+
+
+def _split(sums: F64) -> tuple[F64, F64, F64]:
+    """Return number of dropped, their sources, and rate of those left, (B, K), in bins that have both."""
+    gone, of_gone, left, of_left = np.split(sums, 4, axis=1)
+    both = (gone > 0) & (left > 0)
+    rate = np.where(both, of_left / np.where(both, left, 1.0), 0.0)
+    return np.where(both, gone, 0.0), np.where(both, of_gone, 0.0), rate
+
+
+def _expected(sums: F64) -> F64:
+    gone, _, rate = _split(sums)
+    return np.asarray((gone * rate).sum(axis=1) / gone.sum(axis=1))
+
+
+def _excess(sums: F64) -> F64:
+    gone, of_gone, rate = _split(sums)
+    return np.asarray((of_gone - gone * rate).sum(axis=1) / gone.sum(axis=1))
+
+
+def _every() -> Bin:
+    return Bin("", np.nan, np.nan, np.zeros(0, bool))
