@@ -168,8 +168,7 @@ class MeasureBlendingImpactTask(PipelineTask):
         found = None if diaSources is None else self._dia_sources(diaSources, diaTruth)
         rows, counts = measure_impact(Tract(catalog, truth, coverage, found), self.config.settings())
         self._report(counts)
-        impact = impact_table(rows)
-        impact.meta |= counts | {"band": band}
+        impact = impact_table(rows, {**counts, "band": band})
         title = f"band {band}, {counts['objects'] - counts['not_covered']} objects, 95 % intervals"
         outputs = {
             "impact": impact,

@@ -115,7 +115,9 @@ def measure_impact(tract: Tract, settings: ImpactSettings) -> tuple[list[dict[st
         samples, tract.coverage, settings.nside, resampling, settings.randoms, settings.seed
     )
     if tract.dia_sources is not None:
-        rows += residual_rows(objects, tract.dia_sources, group, resampling, settings.residual_radius)
+        rows += residual_rows(
+            objects, matches.blend, tract.dia_sources, group, resampling, settings.residual_radius
+        )
     counts = {
         "objects": len(every),
         "not_covered": len(every) - len(objects),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["clustering_figure", "detection_figure", "photometry_figure", "residual_figure", "shear_figure"]
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from astropy.table import Table
@@ -30,6 +30,7 @@ _STYLES = {
     "sextractor": ("without SExtractor's blends", ORANGE, "s"),
     "ours": ("without ours", BLUE, "D"),
     "truth": ("true sources", GREEN, "^"),
+    "true_blends": ("without true blends", GREEN, "^"),
 }
 _NAMES = {
     "blendedness": "blendedness",
@@ -39,6 +40,9 @@ _NAMES = {
     "angle": "angle",
     "magnitude": "magnitude",
 }
+_DROPPED = {"sextractor": "sextractor", "ours": "ours", "truth": "true_blends"}
+"""Style of each treatment that drops objects."""
+
 _DODGE = 0.13
 """Shift of neighbouring treatments, in units of the width of a bin."""
 
@@ -96,7 +100,15 @@ def residual_figure(table: Table, title: str) -> Figure:
     figure = new_figure(5 * len(classes) + 1, 7)
     axes = figure.subplots(2, max(len(classes), 1), squeeze=False)
     for column, name in enumerate(classes):
-        draw(axes[0, column], table, f"{name}_per_object", "magnitude", TREATMENTS, f"{name} per object left")
+        draw(
+            axes[0, column],
+            table,
+            f"{name}_per_object",
+            "magnitude",
+            (*TREATMENTS, "truth"),
+            f"{name} per object left",
+            {"truth": "true_blends"},
+        )
         _like_for_like(axes[1, column], table, name)
     if not classes:
         for axis in axes.flat:
@@ -118,7 +130,15 @@ def shear_figure(table: Table, title: str) -> Figure:
     return _finished(figure, axes, title)
 
 
-def draw(axis: Axes, table: Table, figure: str, by: str, treatments: Sequence[str], label: str) -> None:
+def draw(
+    axis: Axes,
+    table: Table,
+    figure: str,
+    by: str,
+    treatments: Sequence[str],
+    label: str,
+    styles: Mapping[str, str] | None = None,
+) -> None:
     """Draw one figure in bins, a point with its 95 % interval for each treatment.
 
     Parameters
@@ -133,6 +153,8 @@ def draw(axis: Axes, table: Table, figure: str, by: str, treatments: Sequence[st
         In the order in which they stand beside one another.
     label : `str`
         Of the ordinate.
+    styles : `~collections.abc.Mapping` [`str`, `str`], optional
+        Other styles of treatments than those of their names.
     """
     chosen = table[(table["figure"] == figure) & (table["by"] == by)]
     axis.set_ylabel(label)
@@ -142,7 +164,7 @@ def draw(axis: Axes, table: Table, figure: str, by: str, treatments: Sequence[st
         rows = chosen[chosen["treatment"] == name]
         edges = [*rows["bin_low"].tolist(), *rows["bin_high"][-1:].tolist()]
         place = np.asarray(np.arange(len(rows)) + (k - 0.5 * (len(treatments) - 1)) * _DODGE, np.float64)
-        _points(axis, place, rows, name)
+        _points(axis, place, rows, (styles or {}).get(name, name))
     axis.set_xticks(np.arange(len(edges)) - 0.5, [f"{edge:g}".replace("inf", "∞") for edge in edges])
     axis.tick_params(axis="x", labelsize=7)
     axis.set_xlim(-0.6, max(len(edges) - 1.4, 0.6))
@@ -163,13 +185,13 @@ def _points(axis: Axes, place: F64, rows: Table, treatment: str) -> None:
 def _like_for_like(axis: Axes, table: Table, name: str) -> None:
     """Draw the rate at dropped objects beside that of others of the same magnitudes."""
     ticks = []
-    for k, (suffix, said) in enumerate((("", "dropped"), ("_expected", "others,\nas bright"))):
+    for k, (suffix, said) in enumerate((("", "dropped"), ("_expected", "others\nas bright"))):
         rows = table[(table["figure"] == f"{name}_per_dropped{suffix}") & (table["by"] == "")]
-        for j, treatment in enumerate(TREATMENTS[1:]):
-            _points(axis, np.array([2.0 * j + 0.8 * k]), rows[rows["treatment"] == treatment], treatment)
+        for j, (treatment, style) in enumerate(_DROPPED.items()):
+            _points(axis, np.array([2.0 * j + 0.8 * k]), rows[rows["treatment"] == treatment], style)
             ticks.append((2.0 * j + 0.8 * k, said))
     axis.set_xticks(*(list(part) for part in zip(*ticks, strict=True)))
-    axis.set_xlim(-0.6, 3.4)
+    axis.set_xlim(-0.6, 5.4)
     axis.set_ylabel(f"{name} per object")
 
 

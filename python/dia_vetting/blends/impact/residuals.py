@@ -20,6 +20,9 @@ type F64 = NDArray[np.float64]
 type I64 = NDArray[np.int64]
 type Bool = NDArray[np.bool_]
 
+_DROPPING = (*TREATMENTS[1:], "truth")
+"""Treatments that drop something."""
+
 
 @dataclasses.dataclass(frozen=True)
 class DiaSources:
@@ -48,7 +51,12 @@ class DiaSources:
 
 
 def residual_rows(
-    objects: CatalogObjects, sources: DiaSources, group: I64, resampling: Resampling, radius: float
+    objects: CatalogObjects,
+    blend: Bool,
+    sources: DiaSources,
+    group: I64,
+    resampling: Resampling,
+    radius: float,
 ) -> list[dict[str, Any]]:
     """Return the figures of difference images.
 
@@ -58,6 +66,8 @@ def residual_rows(
     ----------
     objects : `CatalogObjects`
         N objects.
+    blend : `numpy.ndarray`, (N,), bool
+        Which of them are blends in truth: to drop these is the treatment ``truth``.
     sources : `DiaSources`
         All that lie on the tract.
     group : `numpy.ndarray`, (N,), int64
@@ -79,6 +89,7 @@ def residual_rows(
     pairs = find_pairs((sources.ra, sources.dec), (objects.ra, objects.dec), radius)
     pair = nearest(pairs.first, len(sources.ra))
     owner = np.append(pairs.second, -1)[pair]
+    objects = dataclasses.replace(objects, dropped={**objects.dropped, "truth": blend})
     rows = []
     for name, chosen in sources.classes().items():
         counts = np.bincount(owner[chosen & (owner >= 0)], minlength=len(objects)).astype(np.float64)
@@ -93,10 +104,10 @@ def _per_object(
 ) -> list[dict[str, Any]]:
     rows = []
     for chosen in bins(len(objects), {"magnitude": objects.magnitude}):
-        left = {n: ~objects.dropped[n] & chosen.rows for n in TREATMENTS}
-        values = {n: resampling.mean(group, counts, left[n]) for n in TREATMENTS}
+        left = {n: ~objects.dropped[n] & chosen.rows for n in objects.dropped}
+        values = {n: resampling.mean(group, counts, left[n]) for n in objects.dropped}
         rows += impact_rows(f"{name}_per_object", chosen, values)
-        dropped = {n: objects.dropped[n] & chosen.rows for n in TREATMENTS[1:]}
+        dropped = {n: objects.dropped[n] & chosen.rows for n in _DROPPING}
         gone = {n: resampling.mean(group, counts, of) for n, of in dropped.items()}
         rows += impact_rows(f"{name}_per_dropped", chosen, gone)
     return rows
@@ -112,7 +123,7 @@ def _left(
             lambda s: s[:, 0] / s[:, 1],
             total,
         )
-        for n in TREATMENTS
+        for n in objects.dropped
     }
     return impact_rows(f"{name}_left", _every(), values)
 
@@ -127,7 +138,7 @@ def _like_for_like(
     rows = []
     for suffix, compute in (("expected", _expected), ("excess", _excess)):
         values = {}
-        for n in TREATMENTS[1:]:
+        for n in _DROPPING:
             gone = objects.dropped[n][:, None]
             parts = [member * gone, member * gone * counts[:, None], member * ~gone]
             parts.append(member * ~gone * counts[:, None])

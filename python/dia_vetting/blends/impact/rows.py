@@ -132,11 +132,12 @@ def _ends(prefix: str, ends: Mapping[str, float]) -> dict[str, float]:
 
 
 def _change(treatment: str, value: Figure, of_all: Figure | None) -> dict[str, float]:
-    if of_all is None or treatment in ("all", "truth"):
+    if of_all is None or treatment == "all":
         return dict.fromkeys(("change", "change_low", "change_high"), np.nan)
     return _ends("change", value.minus(of_all).summary())
 
 
-def impact_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return rows as a table of `~..schemas.BLENDING_IMPACT`."""
-    return BLENDING_IMPACT.build({name: [row[name] for row in rows] for name in BLENDING_IMPACT.names()})
+def impact_table(rows: Sequence[Mapping[str, Any]], meta: Mapping[str, Any] | None = None) -> Table:
+    """Return rows as a table of `~..schemas.BLENDING_IMPACT`, with metadata."""
+    columns = {name: [row[name] for row in rows] for name in BLENDING_IMPACT.names()}
+    return BLENDING_IMPACT.build(columns, meta)
