@@ -120,7 +120,7 @@ def test_residuals(scene) -> None:
     sources = DiaSources(
         np.append(ra, 140.0 + far[0] / 3600), np.append(dec, far[1] / 3600), artefact, ~artefact, True
     )
-    rows = residual_rows(objects, matches.blend, sources, np.arange(COUNT), resampling, 2.0)
+    rows = residual_rows(objects, matches, sources, np.arange(COUNT), resampling, 2.0)
     assert value(rows, "artefacts_per_object", "all")["value"] == pytest.approx(1 + PAIRS / COUNT)
     assert value(rows, "artefacts_per_object", "truth")["value"] == pytest.approx(1.0)
     assert value(rows, "artefacts_per_dropped", "ours")["value"] == pytest.approx(2.0)
@@ -144,7 +144,7 @@ def test_like_is_compared_with_like(scene) -> None:
     at = np.flatnonzero(bright)
     none = np.zeros(len(at), bool)
     sources = DiaSources(objects.ra[at], objects.dec[at], none, none, False)
-    rows = residual_rows(objects, matches.blend, sources, np.arange(COUNT), resampling, 2.0)
+    rows = residual_rows(objects, matches, sources, np.arange(COUNT), resampling, 2.0)
     assert {row["figure"].split("_")[0] for row in rows} == {"sources"}
     assert value(rows, "sources_per_object", "sextractor")["value"] == pytest.approx(1 / 3)
     assert value(rows, "sources_per_dropped_expected", "sextractor")["value"] == pytest.approx(1.0)

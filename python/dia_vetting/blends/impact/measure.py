@@ -116,7 +116,7 @@ def measure_impact(tract: Tract, settings: ImpactSettings) -> tuple[list[dict[st
     )
     if tract.dia_sources is not None:
         rows += residual_rows(
-            objects, matches.blend, tract.dia_sources, group, resampling, settings.residual_radius
+            objects, matches, tract.dia_sources, group, resampling, settings.residual_radius
         )
     counts = {
         "objects": len(every),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...reliability.matching import find_pairs, nearest
 from .catalog import CatalogObjects
+from .matches import Matches
 from .resampling import Figure, Resampling
 from .rows import EDGES, TREATMENTS, Bin, bins, impact_rows
 
@@ -52,7 +53,7 @@ class DiaSources:
 
 def residual_rows(
     objects: CatalogObjects,
-    blend: Bool,
+    matches: Matches,
     sources: DiaSources,
     group: I64,
     resampling: Resampling,
@@ -66,8 +67,9 @@ def residual_rows(
     ----------
     objects : `CatalogObjects`
         N objects.
-    blend : `numpy.ndarray`, (N,), bool
-        Which of them are blends in truth: to drop these is the treatment ``truth``.
+    matches : `~.matches.Matches`
+        What they are. The treatment ``truth`` drops those that are blends in truth, and leaves the other
+        matched ones: what is no source at all, a defect of a coadd, has residuals of its own.
     sources : `DiaSources`
         All that lie on the tract.
     group : `numpy.ndarray`, (N,), int64
@@ -89,60 +91,64 @@ def residual_rows(
     pairs = find_pairs((sources.ra, sources.dec), (objects.ra, objects.dec), radius)
     pair = nearest(pairs.first, len(sources.ra))
     owner = np.append(pairs.second, -1)[pair]
-    objects = dataclasses.replace(objects, dropped={**objects.dropped, "truth": blend})
+    gone = objects.dropped | {"truth": matches.blend}
+    left = {name: ~flags for name, flags in objects.dropped.items()}
+    split = _Split(left | {"truth": (matches.source_of >= 0) & ~matches.blend}, gone)
     rows = []
     for name, chosen in sources.classes().items():
         counts = np.bincount(owner[chosen & (owner >= 0)], minlength=len(objects)).astype(np.float64)
-        rows += _per_object(name, objects, counts, group, resampling)
-        rows += _left(name, objects, counts, group, resampling)
-        rows += _like_for_like(name, objects, counts, group, resampling)
+        rows += _per_object(name, split, objects.magnitude, counts, group, resampling)
+        rows += _left(name, split, counts, group, resampling)
+        rows += _like_for_like(name, split, objects.magnitude, counts, group, resampling)
     return rows
 
 
+@dataclasses.dataclass(frozen=True)
+class _Split:
+    """Objects (N,) that are left, and that are dropped, by treatment."""
+
+    left: dict[str, Bool]
+    gone: dict[str, Bool]
+
+
 def _per_object(
-    name: str, objects: CatalogObjects, counts: F64, group: I64, resampling: Resampling
+    name: str, split: _Split, magnitude: F64, counts: F64, group: I64, resampling: Resampling
 ) -> list[dict[str, Any]]:
     rows = []
-    for chosen in bins(len(objects), {"magnitude": objects.magnitude}):
-        left = {n: ~objects.dropped[n] & chosen.rows for n in objects.dropped}
-        values = {n: resampling.mean(group, counts, left[n]) for n in objects.dropped}
+    for chosen in bins(len(counts), {"magnitude": magnitude}):
+        values = {n: resampling.mean(group, counts, of & chosen.rows) for n, of in split.left.items()}
         rows += impact_rows(f"{name}_per_object", chosen, values)
-        dropped = {n: objects.dropped[n] & chosen.rows for n in _DROPPING}
-        gone = {n: resampling.mean(group, counts, of) for n, of in dropped.items()}
+        gone = {n: resampling.mean(group, counts, split.gone[n] & chosen.rows) for n in _DROPPING}
         rows += impact_rows(f"{name}_per_dropped", chosen, gone)
     return rows
 
 
-def _left(
-    name: str, objects: CatalogObjects, counts: F64, group: I64, resampling: Resampling
-) -> list[dict[str, Any]]:
-    total = int(counts.sum())
-    values = {
-        n: resampling.of_sums(
-            resampling.sums(group, np.stack([counts * ~objects.dropped[n], counts], axis=1)),
-            lambda s: s[:, 0] / s[:, 1],
-            total,
-        )
-        for n in objects.dropped
-    }
-    return impact_rows(f"{name}_left", _every(), values)
+def _left(name: str, split: _Split, counts: F64, group: I64, resampling: Resampling) -> list[dict[str, Any]]:
+    def share(treatment: str) -> Figure:
+        sums = resampling.sums(group, np.stack([counts * split.left[treatment], counts], axis=1))
+        return resampling.of_sums(sums, lambda s: s[:, 0] / s[:, 1], int(counts.sum()))
+
+    return impact_rows(f"{name}_left", _every(), {n: share(n) for n in TREATMENTS})
 
 
 def _like_for_like(
-    name: str, objects: CatalogObjects, counts: F64, group: I64, resampling: Resampling
+    name: str, split: _Split, magnitude: F64, counts: F64, group: I64, resampling: Resampling
 ) -> list[dict[str, Any]]:
     """Compare dropped objects with those left, by the magnitudes of the dropped ones."""
     edges = np.array(EDGES["magnitude"])
-    place = np.clip(np.searchsorted(edges, objects.magnitude, side="right") - 1, 0, len(edges) - 2)
-    member = (place[:, None] == np.arange(len(edges) - 1)) & np.isfinite(objects.magnitude)[:, None]
+    place = np.clip(np.searchsorted(edges, magnitude, side="right") - 1, 0, len(edges) - 2)
+    member = (place[:, None] == np.arange(len(edges) - 1)) & np.isfinite(magnitude)[:, None]
+    columns = {}
+    for n in _DROPPING:
+        parts = [member & flags[:, None] for flags in (split.gone[n], split.left[n])]
+        both = [(of, of * counts[:, None]) for of in parts]
+        columns[n] = np.concatenate([one for pair in both for one in pair], axis=1)
     rows = []
     for suffix, compute in (("expected", _expected), ("excess", _excess)):
-        values = {}
-        for n in _DROPPING:
-            gone = objects.dropped[n][:, None]
-            parts = [member * gone, member * gone * counts[:, None], member * ~gone]
-            parts.append(member * ~gone * counts[:, None])
-            values[n] = _figure(np.concatenate(parts, axis=1), compute, group, resampling, int(gone.sum()))
+        values = {
+            n: _figure(of, compute, group, resampling, int(np.count_nonzero(split.gone[n])))
+            for n, of in columns.items()
+        }
         rows += impact_rows(f"{name}_per_dropped_{suffix}", _every(), values)
     return rows
 

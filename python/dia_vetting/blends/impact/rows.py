@@ -65,6 +65,11 @@ def bins(count: int, quantities: Mapping[str, F64]) -> Iterator[Bin]:
         Number N of rows.
     quantities : `~collections.abc.Mapping` [`str`, `numpy.ndarray`]
         Each (N,), by a name of `EDGES`. A NaN is in no bin.
+
+    Yields
+    ------
+    chosen : `Bin`
+        One after another.
     """
     yield Bin("", np.nan, np.nan, np.ones(count, bool))
     for by, values in quantities.items():
