@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from dia_vetting.blends.networks import ARCHITECTURES, build_network
-from dia_vetting.blends.networks.base import Targets, compressed, kind_losses
+from dia_vetting.blends.networks.base import SURELY_ALONE, Targets, compressed, kind_losses
 from dia_vetting.blends.networks.vgg16 import load_convolutions
 from dia_vetting.model_table import TensorError
 from dia_vetting.reliability.networks import UnknownArchitectureError, UnknownOptionError
@@ -67,11 +67,11 @@ def test_no_map_is_made_of_what_is_surely_alone() -> None:
     with torch.inference_mode():
         whole = network(pixels, valid, psf)
         single = whole.kinds.softmax(1)[:, 0]
-        network.kinds.bias[0] += torch.logit(torch.tensor(0.999)) - torch.logit(single[:2].mean())
+        network.kinds.bias[0] += torch.logit(torch.tensor(SURELY_ALONE)) - torch.logit(single[:2].mean())
         whole, quick = network(pixels, valid, psf), network.scored(pixels, valid, psf)
         torch.testing.assert_close(quick.kinds, whole.kinds)
         torch.testing.assert_close(quick.counts, whole.counts)
-        rows = (whole.kinds.softmax(1)[:, 0] < 0.999).nonzero()[:, 0]
+        rows = (whole.kinds.softmax(1)[:, 0] < SURELY_ALONE).nonzero()[:, 0]
         assert torch.equal(quick.map_rows, rows)
         assert 0 < len(rows) < 4
         torch.testing.assert_close(quick.maps, whole.maps[rows])

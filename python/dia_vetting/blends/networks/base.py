@@ -32,8 +32,9 @@ KINDS = ("single", "blend", "separated")
 MAX_COUNT = 4
 """Numbers of sources that are told apart: 1, 2, 3, and 4 or more."""
 
-SURELY_ALONE = 0.999
-"""Probability of a single source from which no map need be made when stamps are scored."""
+SURELY_ALONE = 0.9
+"""Probability of a single source from which no map need be made when stamps are scored: no pixel can then be an
+overlap with more than the rest of it, which is below any threshold."""
 
 
 class Outputs(NamedTuple):
