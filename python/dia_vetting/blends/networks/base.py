@@ -33,8 +33,8 @@ MAX_COUNT = 4
 """Numbers of sources that are told apart: 1, 2, 3, and 4 or more."""
 
 SURELY_ALONE = 0.9
-"""Probability of a single source from which no map need be made when stamps are scored: no pixel can then be an
-overlap with more than the rest of it, which is below any threshold."""
+"""Probability of a single source from which no map need be made when stamps are scored: the rest is the most
+that a pixel can have for an overlap, below any threshold."""
 
 
 class Outputs(NamedTuple):
