@@ -4,9 +4,9 @@
 
 From stamps in the unit of their pixels to probabilities, preparation included. Ours is the shipped model,
 which makes no map of what is surely alone. The other networks have fresh weights, which are as fast as
-trained ones. All take turns in every round and the fastest call counts, so that a busy machine spoils none; two
-threads need two cores that are idle. sep has no threads: as many processes as there are to be threads share
-the stamps, started beforehand.
+trained ones. All take turns in every round and the fastest call counts, so that a busy machine spoils none;
+two threads need two cores that are idle. sep has no threads: as many processes as there are to be threads
+share the stamps, started beforehand.
 """
 
 from __future__ import annotations
