@@ -47,10 +47,16 @@ const App = (() => {
   function overview() {
     const model = data.meta.models[data.meta.model];
     const names = model ? Object.keys(model.thresholds) : [];
-    $("threshold").replaceChildren(...names.map((name) => el("option", { value: name }, `${Format.words(name)}: ${Format.number(model.thresholds[name], 3)}`)));
+    $("threshold").replaceChildren(...names.map((name) => el("option", { value: name }, `${Format.number(model.thresholds[name], 3)}, ${thresholdName(name)}`)));
     $("threshold-field").hidden = names.length < 2;
     $("threshold").onchange = figures;
     figures();
+  }
+
+  function thresholdName(name) {
+    if (name.startsWith("fpr_")) return `where ${100 * Number(name.slice(4))} % of artefacts pass`;
+    if (name.startsWith("tpr_")) return `where ${100 * Number(name.slice(4))} % of injections pass`;
+    return Format.words(name);
   }
 
   function figures() {
