@@ -32,9 +32,8 @@ PART = 2500
 
 def check_seeds(model: BlendModel, seeds: list[int]) -> None:
     """Refuse seeds whose stamps the model was trained with."""
-    for name, (_, trained) in model.card.presets.items():
-        if trained in seeds:
-            raise BadInputError("--seed", f"none that the model was trained with ({name})", str(trained))
+    if used := model.card.seeds & set(seeds):
+        raise BadInputError("--seed", "none that the model was trained with", str(min(used)))
 
 
 def sample(preset: str, count: int, seed: int, shear: float, model: BlendModel, jobs: int) -> ShearSample:
