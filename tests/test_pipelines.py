@@ -29,6 +29,7 @@ OVERALL_INPUTS = {
         "template_coadd",
         "object",
     },
+    "_ingredients/embedding.yaml": {"dia_source_cutout", "reliability_model"},
     "_ingredients/blending_impact.yaml": {
         "object",
         "object_blend",

@@ -5,9 +5,9 @@ const Colours = (() => {
   const CLASSES = {
     injected: ["#0072b2", "#56b4e9"], hidden: ["#d55e00", "#ff8a3d"], variable: ["#009e73", "#2fd0a0"],
     moving: ["#b0508a", "#e59bc9"], artefact: ["#8f959c", "#7d8590"], unlabelled: ["#8f959c", "#7d8590"],
-    ambiguous: ["#b58900", "#e6b73c"], masked: ["#c3c7cb", "#565d66"],
+    ambiguous: ["#b58900", "#e6b73c"], masked: ["#6f6256", "#a8988a"],
     confirmed: ["#0072b2", "#56b4e9"], candidate: ["#d55e00", "#ff8a3d"], unknown: ["#b58900", "#e6b73c"],
-    yes: ["#d55e00", "#ff8a3d"], no: ["#8f959c", "#7d8590"], "not known": ["#c3c7cb", "#565d66"],
+    yes: ["#d55e00", "#ff8a3d"], no: ["#8f959c", "#7d8590"], "not known": ["#6f6256", "#a8988a"],
     real: ["#0072b2", "#56b4e9"], bogus: ["#d55e00", "#ff8a3d"], unsure: ["#b58900", "#e6b73c"],
     u: ["#7a4fb5", "#b794f6"], g: ["#0072b2", "#56b4e9"], r: ["#d55e00", "#ff8a3d"], i: ["#009e73", "#2fd0a0"],
     z: ["#b58900", "#e6b73c"], y: ["#b0508a", "#e59bc9"],
@@ -20,7 +20,7 @@ const Colours = (() => {
   /* Stops of viridis, darker at its bright end on a light page. */
   const RAMP = [[68, 1, 84], [65, 68, 135], [42, 120, 142], [34, 168, 132], [122, 209, 81], [253, 231, 37]];
   const RAMP_LIGHT = [[68, 1, 84], [64, 67, 135], [41, 120, 142], [30, 152, 120], [94, 166, 50], [196, 160, 0]];
-  const MISSING = { light: [195, 199, 203], dark: [72, 79, 88] };
+  const MISSING = { light: [150, 140, 128], dark: [104, 96, 88] };
 
   const dark = () => document.documentElement.dataset.theme === "dark";
 
