@@ -166,8 +166,9 @@ def test_the_script_writes_everything(script, tmp_path, monkeypatch, capsys) -> 
 
 def test_seeds_of_training_are_refused(script) -> None:
     model = small_model()
-    card = model.card.model_copy(update={"presets": {"great3": (90, 9101)}})
-    trained = type(model)(card, model.networks)
-    with pytest.raises(BadInputError, match="great3"):
-        script.check_seeds(trained, [9100, 9101])
-    script.check_seeds(trained, [9100])
+    for known in ("presets", "parent_presets"):
+        card = model.card.model_copy(update={known: {"great3": (90, 9101)}})
+        trained = type(model)(card, model.networks)
+        with pytest.raises(BadInputError, match="found 9101"):
+            script.check_seeds(trained, [9100, 9101])
+        script.check_seeds(trained, [9100])
