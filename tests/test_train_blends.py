@@ -30,7 +30,7 @@ def test_the_card_says_what_was_done():
     card = from_table(train(presets={"great3": 60, "farrens2021": 60}, seed=3, members=2)).card
     assert (card.method, card.architecture, card.stamp_size) == ("ours", "blend_net", 65)
     assert card.presets == {"farrens2021": (60, 3), "great3": (60, 3)}
-    assert card.options == {"dropout": 0.05, "width": 4, "depth": 1, "hidden": 64}
+    assert card.options == {"dropout": 0.05, "width": 4, "fine": 1, "depth": 1, "hidden": 64}
     assert card.seed == 3
     assert len(card.epochs) == 2
     assert len(card.version) == 7

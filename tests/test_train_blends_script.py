@@ -35,13 +35,13 @@ def run(*arguments: object) -> str:
 
 def test_shards_are_simulated_and_trained_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shards, file = tmp_path / "shards", tmp_path / "model.parquet"
-    presets = ["--preset", "farrens2021=60", "--preset", "great3=60"]
+    presets = ["--preset", "farrens2021=60", "--preset", "great3=60,knots=0.5,fwhm=0.7-0.8"]
     monkeypatch.setattr(
         sys, "argv", ["train_blends", str(shards), "--simulate-only", *presets, "--seed", "5"]
     )
     runpy.run_path(str(SCRIPT), run_name="__main__")
     names = sorted(path.name for path in shards.iterdir())
-    assert names == ["farrens2021_5_0000.npz", "great3_5_0000.npz"]
+    assert names == ["0_farrens2021_0000.npz", "1_great3_0000.npz"]
     small = ["--option", "width=4", "--option", "depth=1", "--epochs", 2, "--batch-size", 32]
     said = run(file, "--shards", shards, *small)
     assert "120 stamps of 65 pixels" in said
