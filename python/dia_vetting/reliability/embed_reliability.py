@@ -195,7 +195,10 @@ class EmbedReliabilityTask(PipelineTask):
             "network": int(self.config.network),
             "seed": int(self.config.seed),
         }
-        return Struct(embedding=rows.embedded(self.config.embedding_settings(), meta))
+        # Numba changes the number of OpenMP threads of the process: the last digits of other tasks depend on it.
+        with deterministic_torch(self.config.seed, self.config.threads):
+            embedding = rows.embedded(self.config.embedding_settings(), meta)
+        return Struct(embedding=embedding)
 
     def _model(self, table: pa.Table | None) -> tuple[str, ReliabilityModel]:
         from .model_dataset import from_table
