@@ -195,7 +195,7 @@ class EmbedReliabilityTask(PipelineTask):
             "network": int(self.config.network),
             "seed": int(self.config.seed),
         }
-        # Numba changes the number of OpenMP threads of the process: the last digits of other tasks depend on it.
+        # Numba changes the number of OpenMP threads of the process: last digits of other tasks depend on it.
         with deterministic_torch(self.config.seed, self.config.threads):
             embedding = rows.embedded(self.config.embedding_settings(), meta)
         return Struct(embedding=embedding)
