@@ -95,7 +95,7 @@ def make_cases(presets: list[str], sigmas: list[float]) -> Iterator[Case]:
 def check_seeds(models: Mapping[str, BlendModel], seeds: tuple[int, int]) -> None:
     """Refuse seeds that something was trained or chosen with, and the same one twice."""
     used = {TUNING_SEED: "sextractor_tuned"}
-    used |= {seed: name for name, model in models.items() for _, seed in model.card.presets.values()}
+    used |= {seed: name for name, model in models.items() for seed in model.card.seeds}
     for seed in seeds:
         if seed in used:
             raise BadInputError("seed", f"one that {used[seed]!r} was not trained with", str(seed))
@@ -225,7 +225,7 @@ def add_transfer(done: Evaluated, models: Mapping[str, BlendModel]) -> None:
     At home is the model that was trained on the fewest presets with this one among them.
     """
     method, preset = next(iter(models.values())).card.method, done.case.preset.name
-    presets = {name: m.card.presets for name, m in models.items() if m.card.method == method}
+    presets = {name: m.card.known_presets for name, m in models.items() if m.card.method == method}
     trained = [name for name, known in presets.items() if preset in known]
     home = min(trained, key=lambda name: len(presets[name]), default="")
     for name in presets if home else ():
@@ -267,6 +267,8 @@ def card_notes(model: BlendModel) -> dict[str, Any]:
         "version": card.version,
         "method": card.method,
         "presets": card.presets,
+        "parent": card.parent,
+        "parent_presets": card.parent_presets,
         "settings": card.settings,
     }
 

@@ -26,8 +26,6 @@ SETTINGS = (
     "selectHosts:bands=['r']",
     "makeTransients:hostFraction=1.0",
     "makeTransients:hostlessFraction=0.3",
-    "trainBlends:presets={'lsst':300}",
-    "trainBlends:epochs=1",
     *(
         f"{task}:{key}={value}"
         for task in ("trainReliability", "trainSeedCnn")

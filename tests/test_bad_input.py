@@ -37,7 +37,7 @@ NAN, NO_WCS, NO_PSF, TRUNCATED, CORRUPT, ELSEWHERE = range(1003, 1009)
 UNREADABLE = (NO_WCS, TRUNCATED, CORRUPT)
 NAN_TEMPLATE = 103
 ONE_NETWORK = (
-    *(s for s in SETTINGS if not s.startswith(("trainSeedCnn", "trainBlends"))),
+    *(s for s in SETTINGS if not s.startswith("trainSeedCnn")),
     "trainReliability:minExamples=1",
     "makeTransients:hostlessFraction=0.75",  # two good visits have to give enough to calibrate with
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from dia_vetting.blends.networks import ARCHITECTURES, build_network
-from dia_vetting.blends.networks.base import Targets, compressed, kind_losses
+from dia_vetting.blends.networks.base import SURELY_ALONE, Targets, compressed, kind_losses
 from dia_vetting.blends.networks.vgg16 import load_convolutions
 from dia_vetting.model_table import TensorError
 from dia_vetting.reliability.networks import UnknownArchitectureError, UnknownOptionError
@@ -58,6 +58,41 @@ def test_baked_networks_give_the_same(name: str) -> None:
     network.eval()
     with torch.inference_mode():
         torch.testing.assert_close(network.baked()(*inputs()).kinds, network(*inputs()).kinds)
+
+
+def test_no_map_is_made_of_what_is_surely_alone() -> None:
+    torch.manual_seed(0)
+    network = build_network("blend_net", SMALL).eval()
+    pixels, valid, psf = inputs(4)
+    with torch.inference_mode():
+        whole = network(pixels, valid, psf)
+        single = whole.kinds.softmax(1)[:, 0]
+        network.kinds.bias[0] += torch.logit(torch.tensor(SURELY_ALONE)) - torch.logit(single[:2].mean())
+        whole, quick = network(pixels, valid, psf), network.scored(pixels, valid, psf)
+        torch.testing.assert_close(quick.kinds, whole.kinds)
+        torch.testing.assert_close(quick.counts, whole.counts)
+        rows = (whole.kinds.softmax(1)[:, 0] < SURELY_ALONE).nonzero()[:, 0]
+        assert torch.equal(quick.map_rows, rows)
+        assert 0 < len(rows) < 4
+        torch.testing.assert_close(quick.maps, whole.maps[rows])
+
+
+@pytest.mark.parametrize("side", [25, 32, 41])
+def test_nothing_beyond_a_stamp_changes_an_answer(side: int) -> None:
+    torch.manual_seed(0)
+    network = build_network("blend_net", SMALL).eval()
+    pixels, valid, psf = inputs(6, side)
+    low = (65 - side) // 2
+    padded, trimmed = (
+        [torch.nn.functional.pad(part, (low, high, low, high)) for part in (pixels, valid)]
+        for high in (65 - side - low, 0)
+    )
+    with torch.inference_mode():
+        whole, less = network(*padded, psf), network(*trimmed, psf, 32.0)
+    torch.testing.assert_close(less.kinds, whole.kinds)
+    torch.testing.assert_close(less.counts, whole.counts)
+    inside = slice(low, low + side)
+    torch.testing.assert_close(less.maps[..., inside, inside], whole.maps[..., inside, inside])
 
 
 def test_our_network_is_small_enough() -> None:
@@ -160,7 +195,7 @@ def test_siamese_goes_by_the_nearer_mean() -> None:
 def test_what_is_not_known_is_named() -> None:
     with pytest.raises(UnknownArchitectureError, match="one of blend_net, vgg16, one_class, siamese"):
         build_network("resnet", {})
-    with pytest.raises(UnknownOptionError, match="dropout, width, depth, hidden"):
+    with pytest.raises(UnknownOptionError, match="dropout, width, fine, depth, hidden"):
         build_network("blend_net", {"colour": 1})
     with pytest.raises(UnknownOptionError, match="from 0 to 13"):
         build_network("vgg16", {"trainable": 14})

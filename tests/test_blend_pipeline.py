@@ -6,9 +6,10 @@ from astropy.table import join
 from dia_vetting.blends.flags import unscored
 from dia_vetting.blends.model_io import from_table
 from dia_vetting.blends.schemas import DIA_SOURCE_BLEND, OBJECT_BLEND
+from dia_vetting.blends.shipped import DEFAULT_MODEL, open_model
 from pipeline_runs import (
     MAIN,
-    SETTINGS,
+    PIPELINE,
     assert_same_table,
     command,
     copy_repo,
@@ -20,7 +21,8 @@ from pipeline_runs import (
 
 TRACT = {"skymap": "embedded_simlsst_v1", "tract": 0}
 RUN = "u/test/blends"
-BLEND_SETTINGS = [setting for setting in SETTINGS if setting.startswith("trainBlends")]
+INGREDIENT = PIPELINE.parents[1] / "_ingredients" / "blends.yaml"
+TRAINED = ("trainBlends:presets={'lsst':300}", "trainBlends:epochs=1")
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +35,8 @@ def butler(repo):
     return open_butler(repo, MAIN)
 
 
-def test_the_model_belongs_to_no_data(butler):
-    (ref,) = butler.query_datasets("blend_model")
-    assert not ref.dataId.dimensions.names
-    card = from_table(butler.get("blend_model")).card
-    assert card.presets == {"lsst": (300, 0)}
-
-
 def test_every_dia_source_has_a_row(butler):
-    version = from_table(butler.get("blend_model")).card.version
+    version = open_model(DEFAULT_MODEL).card.version
     refs = butler.query_datasets("dia_source_blend")
     assert len(refs) == 3
     for ref in refs:
@@ -88,15 +83,30 @@ def test_blends_scores_labels_and_truth_join_by_id(butler):
         assert len(rows) == len(scores)
 
 
-def test_the_subset_runs_alone_and_makes_the_same_again(repo, butler, tmp_path_factory):
-    """In a graph of its own, on images and tables of an earlier run."""
-    copy = copy_repo(repo, tmp_path_factory.mktemp("blends") / "repo")
+@pytest.fixture(scope="module")
+def copy(repo, tmp_path_factory):
+    return copy_repo(repo, tmp_path_factory.mktemp("blends") / "repo")
+
+
+def test_a_model_can_be_trained_and_asked_in_one_graph(copy):
     arguments = run_arguments(
-        copy, RUN, subset="blends", inputs=f"{MAIN},SimLSST/defaults", settings=BLEND_SETTINGS
+        copy, "u/test/own", inputs=f"{MAIN},SimLSST/defaults", settings=TRAINED, pipeline=INGREDIENT
     )
     assert executed(command("pipetask", *arguments)) == (5, 0, 5)
+    butler = open_butler(copy, "u/test/own")
+    (ref,) = butler.query_datasets("blend_model")  # it belongs to no data
+    assert not ref.dataId.dimensions.names
+    card = from_table(butler.get("blend_model")).card
+    assert card.presets == {"lsst": (300, 0)}
+    for ref in butler.query_datasets("dia_source_blend"):
+        assert set(butler.get(ref)["blendVersion"]) == {card.version}
+
+
+def test_the_subset_runs_alone_and_makes_the_same_again(copy, butler):
+    """In a graph of its own, on images and tables of an earlier run."""
+    arguments = run_arguments(copy, RUN, subset="blends", inputs=f"{MAIN},SimLSST/defaults", settings=())
+    assert executed(command("pipetask", *arguments)) == (4, 0, 4)
     other = open_butler(copy, RUN)
-    assert other.get("blend_model").equals(butler.get("blend_model"), check_metadata=True)
     for name in ("dia_source_blend", "object_blend"):
         for ref in butler.query_datasets(name):
             assert_same_table(butler.get(ref), other.get(name, ref.dataId))

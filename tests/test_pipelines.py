@@ -29,6 +29,15 @@ OVERALL_INPUTS = {
         "template_coadd",
         "object",
     },
+    "_ingredients/embedding.yaml": {"dia_source_cutout", "reliability_model"},
+    "_ingredients/blending_impact.yaml": {
+        "object",
+        "object_blend",
+        "template_coadd",
+        "sim_truth_object",
+        "dia_source",
+        "reliability_truth",
+    },
     "_ingredients/vetting.yaml": {
         "difference_image",
         "injected_visit_image",
@@ -67,11 +76,21 @@ def test_no_file_names_an_instrument(name: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_only_evaluation_reads_the_truth(name: str) -> None:
+    """And what evaluateReliability makes of it; measureBlendingImpact is an evaluation by another name."""
     graph = load(name)
     for dataset in graph.dataset_types:
-        if dataset.startswith("sim_truth"):
+        if dataset.startswith("sim_truth") or dataset.endswith("reliability_truth"):
             readers = {edge.task_label for edge in graph.consuming_edges_of(dataset)}
-            assert all(label.startswith("evaluate") for label in readers), (dataset, readers)
+            others = readers - {"measureBlendingImpact"}
+            assert all(label.startswith("evaluate") for label in others), (dataset, readers)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_task_reads_what_blending_impact_writes(name: str) -> None:
+    """So that it may read the truth."""
+    graph = load(name)
+    written = {name for name in graph.dataset_types if name.startswith("blending_impact")}
+    assert not {edge.task_label for name in written for edge in graph.consuming_edges_of(name)}
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith("Embedded")])
@@ -144,6 +163,7 @@ def test_every_table_has_its_schema_as_an_init_output() -> None:
         "dia_source_vetting",
         "dia_source_blend",
         "object_blend",
+        "blending_impact",
         "injection_outcome",
         "injection_curve",
         "injection_efficiency",
@@ -164,6 +184,7 @@ def test_subsets_chain_without_gaps() -> None:
         "vetting-score",
         "blends",
         "vetting-evaluate",
+        "blending-impact",
     ]
     made = OVERALL_INPUTS["Embedded/vetting.yaml"].copy()
     for subset in order:

@@ -11,17 +11,9 @@ from typing import Any
 
 import click
 
+from .cli_base import Command as _Command
 from .errors import BadInputError
-
-
-class _Command(click.Command):
-    """A command whose bad input ends in one line and exit code 1."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except BadInputError as error:
-            raise click.ClickException(str(error)) from error
+from .report.commands import ingest_labels_command, report_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -144,6 +136,10 @@ def summary_command(repo: str, collection: str, instrument: str, plots: Path | N
     click.echo(summarize(repo, collection, instrument))
     if plots:
         click.echo(f"\n{len(copy_plots(repo, collection, instrument, plots))} plots in {plots}")
+
+
+main.add_command(report_command)
+main.add_command(ingest_labels_command)
 
 
 @main.command("export-injection-catalog", cls=_Command)

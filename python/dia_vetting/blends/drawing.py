@@ -14,6 +14,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from .knots import Knots
 from .population import Sources
 from .presets import Preset, PsfModel
 from .transforms import profile_table, psf_table
@@ -93,7 +94,9 @@ class SourceDrawer:
         stamps, columns = np.nonzero(np.isfinite(x))
         for start in range(0, len(stamps), _CHUNK):
             at = stamps[start : start + _CHUNK], columns[start : start + _CHUNK]
-            light = self._light(sources, at, flux[at])
+            light: F32 | C64 = self._light(sources, at, flux[at])
+            if sources.knots is not None:
+                light = light + self._knot_light(sources, sources.knots, at, flux[at])
             light *= psf[at[0]]
             phased = self._phase(x[at], y[at])
             phased *= light
@@ -128,11 +131,29 @@ class SourceDrawer:
         disc = table.at(self._wave(sources.radius[galaxy] * scale, shear))
         row = 1 + sources.bulge_index[galaxy][:, None, None]
         bulge = table.at(self._wave(sources.bulge_radius[galaxy] * scale, shear), row)
-        disc *= (flux[~star] * (1.0 - share)).astype(np.float32)[:, None, None]
+        smooth = 1.0 if sources.knots is None else 1.0 - sources.knots.share[galaxy].sum(axis=1)
+        disc *= (flux[~star] * (1.0 - share) * smooth).astype(np.float32)[:, None, None]
         bulge *= (flux[~star] * share).astype(np.float32)[:, None, None]
         disc += bulge
         light[~star] = disc
         return light
+
+    def _knot_light(
+        self, sources: Sources, knots: Knots, at: tuple[NDArray[np.int64], ...], flux: F64
+    ) -> C64:
+        """Return the transforms of the knots of the sources at an index, before the PSF."""
+        shear, radius = sources.shear[at][:, None], sources.radius[at][:, None] / self._preset.pixel_scale
+        g1, g2 = shear.real, shear.imag
+        scale = radius / np.sqrt(1.0 - g1**2 - g2**2)
+        x = scale * ((1.0 + g1) * knots.dx[at] + g2 * knots.dy[at])
+        y = scale * (g2 * knots.dx[at] + (1.0 - g1) * knots.dy[at])
+        light = (flux * (1.0 - sources.bulge_fraction[at]))[:, None] * knots.share[at]
+        size = (knots.size[at][:, None] * radius)[..., None]
+        along_x, along_y = (
+            np.exp(-1j * place[..., None] * k - 0.5 * (size * k) ** 2).astype(np.complex64)
+            for place, k in ((x, self._kx), (y, self._ky))
+        )
+        return np.asarray((light[..., None] * along_y).astype(np.complex64).swapaxes(1, 2) @ along_x)
 
     def _phase(self, x: F64, y: F64) -> C64:
         """Return the factors that move profiles from the first pixel to positions."""

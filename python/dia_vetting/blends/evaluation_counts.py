@@ -117,10 +117,10 @@ def overlap(truth: BlendTruth, maps: BlendMaps) -> Overlap:
     truth : `~.stamps.BlendTruth`
         N rows.
     maps : `~.prediction.BlendMaps`
-        Of the same stamps; an overlap is where its probability is above 0.5.
+        Of the same stamps; an overlap is where its probability is above the threshold of the maps.
     """
     true = np.bitwise_count(truth.segmentation) >= 2
-    said = maps.overlap > 0.5
+    said = maps.overlap > maps.threshold
     return Overlap(*(np.asarray(m.sum(axis=(1, 2)), np.int64) for m in (true & said, true | said, true)))
 
 

@@ -40,6 +40,11 @@ class Layout:
     def __getitem__(self, index: slice) -> Layout:
         return Layout(self.kind[index], self.n_sources[index], self.x[index], self.y[index])
 
+    def without_companions(self) -> Layout:
+        """Return the central sources alone, each a ``single``."""
+        x, y = (np.where(np.arange(MAX_SOURCES) == 0, axis, np.nan) for axis in (self.x, self.y))
+        return Layout(np.full_like(self.kind, "single"), np.ones_like(self.n_sources), x, y)
+
 
 def observed_radius(radius: ArrayLike, fwhm: ArrayLike) -> F64:
     """Return the half-light radius of sources after the PSF, as if both were Gaussian.

@@ -56,6 +56,10 @@ class BlendCard(pydantic.BaseModel):
     initial_weights: str = ""
     """Name and hash of weights that were given to start from; empty where all was learnt from these
     stamps."""
+    parent: str = ""
+    """Content hash of the model that training started from; empty where it started from fresh weights."""
+    parent_presets: dict[str, tuple[int, int]] = {}
+    """What that model was trained on, as `presets`."""
     layout: str = LAYOUT
     stamp_size: int
     """Side of the stamps it was trained with; others are cropped or padded to it."""
@@ -75,6 +79,10 @@ class BlendCard(pydantic.BaseModel):
     scale: float
     offset: float
     """From logits to probabilities (`~.prediction.Calibration`)."""
+    count_weights: tuple[float, float, float, float]
+    """Of the probabilities of 1, 2, 3, 4 or more sources, by which one of them is said."""
+    overlap_threshold: float
+    """Probability from which a pixel counts as an overlap."""
     thresholds: dict[str, float]
     """Probabilities at rates of the validation stamps, by name (`~.validation.make_thresholds`)."""
     metrics: dict[str, tuple[float, float, float]]
@@ -89,9 +97,19 @@ class BlendCard(pydantic.BaseModel):
         return self.content_hash[:7]
 
     @property
+    def seeds(self) -> set[int]:
+        """Seeds of all simulations that it, or what it started from, was trained on."""
+        return {seed for known in (self.presets, self.parent_presets) for _, seed in known.values()}
+
+    @property
+    def known_presets(self) -> set[str]:
+        """Names of the presets that it, or what it started from, was trained on."""
+        return set(self.presets) | set(self.parent_presets)
+
+    @property
     def calibration(self) -> Calibration:
-        """From logits to probabilities."""
-        return Calibration(self.scale, self.offset)
+        """From outputs to answers."""
+        return Calibration(self.scale, self.offset, self.count_weights, self.overlap_threshold)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from .knots import Knots
 from .presets import PopulationModel
 from .stamps import MAX_SOURCES
 
@@ -45,6 +46,8 @@ class Sources:
         Common colour, in standard deviations from the mean.
     galaxy : `numpy.ndarray`, (N, M), int64
         Position in a catalog of real galaxies; -1 for parametric ones.
+    knots : `.knots.Knots`, optional
+        Knots of light in the discs, whose light is part of theirs; without, discs are smooth.
     """
 
     star: NDArray[np.bool_]
@@ -56,9 +59,12 @@ class Sources:
     shear: NDArray[np.complex128]
     colour: F64
     galaxy: NDArray[np.int64]
+    knots: Knots | None = None
 
     def __getitem__(self, index: slice) -> Sources:
-        return Sources(**{f.name: getattr(self, f.name)[index] for f in dataclasses.fields(self)})
+        names = [f.name for f in dataclasses.fields(self) if f.name != "knots"]
+        knots = None if self.knots is None else self.knots[index]
+        return Sources(**{name: getattr(self, name)[index] for name in names}, knots=knots)
 
 
 def draw_sources(model: PopulationModel, count: int, rng: np.random.Generator) -> Sources:

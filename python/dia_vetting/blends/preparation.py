@@ -94,7 +94,7 @@ def prepare(stamps: BlendStamps, psf_fwhm: float | None = None) -> PreparedStamp
     return PreparedStamps(pixels, valid, fwhm, flags | psf_flags)
 
 
-def framed(prepared: PreparedStamps, size: int) -> tuple[PreparedStamps, int]:
+def framed(prepared: PreparedStamps, size: int, trimmed: bool = False) -> tuple[PreparedStamps, int]:
     """Crop or pad stamps about their middle.
 
     Parameters
@@ -104,11 +104,13 @@ def framed(prepared: PreparedStamps, size: int) -> tuple[PreparedStamps, int]:
     size : `int`
         Side W to bring them to. What is added is not valid. Between even and odd sides the middle moves by
         half a pixel, towards smaller indices.
+    trimmed : `bool`, optional
+        Whether what would be added beyond the last row and column is left out.
 
     Returns
     -------
     prepared : `PreparedStamps`
-        Stamps of side W, flagged where S is larger.
+        Stamps of side W, or less if trimmed, flagged where S is larger.
     offset : `int`
         Index along each axis of the old stamp's first pixel in the new one; negative where it was cropped.
     """
@@ -118,7 +120,8 @@ def framed(prepared: PreparedStamps, size: int) -> tuple[PreparedStamps, int]:
         return prepared, 0
     old = slice(max(-offset, 0), max(-offset, 0) + min(side, size))
     new = slice(max(offset, 0), max(offset, 0) + min(side, size))
-    shape = (len(prepared), size, size)
+    last = new.stop if trimmed else size
+    shape = (len(prepared), last, last)
     pixels, valid = np.zeros(shape, np.float32), np.zeros(shape, bool)
     pixels[:, new, new] = prepared.pixels[:, old, old]
     valid[:, new, new] = prepared.valid[:, old, old]

@@ -95,6 +95,8 @@ class PopulationModel(_Section):
     size_range: Range = Field(description="Smallest and largest half-light radius, arcsec")
     ellipticity: Positive = Field(default=0.2, description="Rms of each component of the reduced shear")
     bulge_size: Range = Field(default=(0.3, 0.8), description="Radius of the bulge over that of the disc")
+    knotty_fraction: Fraction = Field(default=0.0, description="Fraction of the galaxies with knots of light")
+    knot_light: Range = Field(default=(0.05, 0.5), description="Fraction of the disc's light in its knots")
 
 
 class BandModel(_Section):
@@ -152,6 +154,15 @@ class Preset(_Section):
         """
         noise = NoiseModel(sigma=(sigma, sigma), correlation=self.noise.correlation)
         return self.model_copy(update={"noise": noise})
+
+    def with_structure(self, knotty_fraction: float) -> Preset:
+        """Return the preset with knots of light in a fraction of the galaxies; all else stays the same."""
+        population = self.population.model_copy(update={"knotty_fraction": knotty_fraction})
+        return self.model_copy(update={"population": population})
+
+    def with_seeing(self, fwhm: Range) -> Preset:
+        """Return the preset with PSFs of other widths, uniform between both, arcsec."""
+        return self.model_copy(update={"psf": self.psf.model_copy(update={"fwhm": fwhm})})
 
     def with_kinds(self, **fractions: float) -> Preset:
         """Return the preset with other fractions of ``single``, ``blend`` and ``separated``."""

@@ -2,7 +2,7 @@
 
 from ..tables import Column, TableSchema
 
-__all__ = ["ANSWER", "DIA_SOURCE_BLEND", "OBJECT_BLEND"]
+__all__ = ["ANSWER", "BLENDING_IMPACT", "DIA_SOURCE_BLEND", "OBJECT_BLEND"]
 
 ANSWER = (
     Column("p_blend", "f4", "Probability that the source is blended with another; NaN if not scored"),
@@ -37,5 +37,25 @@ OBJECT_BLEND = TableSchema(
         Column("coord_ra", "f8", "ICRS right ascension", "deg"),
         Column("coord_dec", "f8", "ICRS declination", "deg"),
         *ANSWER,
+    ),
+)
+
+BLENDING_IMPACT = TableSchema(
+    "blending_impact",
+    (
+        Column("figure", "U", "What was measured, see dia_vetting.blends.impact"),
+        Column("treatment", "U", "all sources; sextractor or ours: without the blends it flags; or truth"),
+        Column("by", "U", "What is binned by; empty for all rows"),
+        Column("bin_low", "f8", "Lower edge of the bin; NaN for all rows"),
+        Column("bin_high", "f8", "Upper edge of the bin; NaN for all rows"),
+        Column("bin_unit", "U", "Unit of the edges; empty for none"),
+        Column("n", "i8", "Rows behind the figure; for two_point, pairs"),
+        Column("unit", "U", "Unit of the figure; empty for none"),
+        Column("value", "f8", "The figure; NaN where too few rows"),
+        Column("low", "f8", "Lower end of its 95 % interval"),
+        Column("high", "f8", "Upper end of its 95 % interval"),
+        Column("change", "f8", "The figure minus that of all sources; NaN where that is not measured"),
+        Column("change_low", "f8", "Lower end of its 95 % interval, of paired replicates"),
+        Column("change_high", "f8", "Upper end of its 95 % interval, of paired replicates"),
     ),
 )

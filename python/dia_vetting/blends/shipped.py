@@ -15,7 +15,7 @@ from ..bad_input import BadInputError
 from ..reliability.shipped import UnknownModelError
 from .model_io import BlendModel, from_table
 
-DEFAULT_MODEL = "simulated-1"
+DEFAULT_MODEL = "simulated-2"
 """The shipped model that is used where none is named."""
 
 _SUFFIX = ".parquet"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["BLOCK", "simulate"]
+__all__ = ["BLOCK", "simulate", "simulate_psfs"]
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -17,7 +18,9 @@ from threadpoolctl import threadpool_limits
 from ..bad_input import BadInputError
 from ..seeding import generator
 from .drawing import effective_fwhm
+from .knots import draw_knots
 from .layout import Layout, draw_layout, observed_radius
+from .lensing import sheared_layout, sheared_sources
 from .light import Light, ParametricLight, PsfDraw, RealLight
 from .noise import draw_noise
 from .population import Sources, draw_sources
@@ -43,6 +46,8 @@ def simulate(
     *,
     bands: Sequence[str] | None = None,
     galaxies: str | pathlib.Path | None = None,
+    shear: complex = 0.0,
+    companions: bool = True,
 ) -> tuple[BlendStamps, BlendTruth]:
     """Simulate stamps.
 
@@ -62,6 +67,11 @@ def simulate(
     galaxies : `str` or `pathlib.Path`, optional
         RealGalaxy catalog of GalSim, whose galaxies then replace the parametric ones, scaled to the same
         magnitudes.
+    shear : `complex`, optional
+        Reduced shear ``g1 + i g2`` of the whole scene about the middle of the stamp: of the galaxies and of
+        all positions (see `.lensing`). PSF and noise stay, and without shear the bytes do.
+    companions : `bool`, optional
+        Whether companions are drawn. Without them the same central sources are alone, in the same noise.
 
     Returns
     -------
@@ -73,10 +83,12 @@ def simulate(
     Raises
     ------
     BadInputError
-        If a band is unknown or the catalog cannot be read.
+        If a band is unknown, the catalog cannot be read, the shear is not below 1, or galaxies of a catalog
+        are to be sheared.
     """
+    _check_shear(shear, galaxies)
     models = None if bands is None else [_band(preset, band) for band in bands]
-    task = functools.partial(_block, preset, seed, models, galaxies)
+    task = functools.partial(_block, preset, seed, _Options(models, galaxies, complex(shear), companions))
     todo = [(start // BLOCK, min(BLOCK, count - start)) for start in range(0, count, BLOCK)]
     if not todo:
         raise BadInputError("blend simulation, count", "at least 1 stamp", str(count))
@@ -84,6 +96,47 @@ def simulate(
         return _gathered(map(task, todo))
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         return _gathered(pool.map(task, todo))
+
+
+def simulate_psfs(preset: Preset, count: int, seed: int) -> F32:
+    """Return the PSFs of the stamps that `simulate` makes with the same arguments.
+
+    Parameters
+    ----------
+    preset, count, seed
+        As for `simulate`.
+
+    Returns
+    -------
+    images : `numpy.ndarray`, (N, S, S), float32
+        A point source of unit flux in the middle of a stamp without padding, response of the pixel included.
+    """
+    starts = range(0, count, BLOCK)
+    return np.concatenate([_psf_images(preset, seed, s // BLOCK, min(BLOCK, count - s)) for s in starts])
+
+
+def _psf_images(preset: Preset, seed: int, block: int, count: int) -> F32:
+    psf = _psfs(preset, generator("blends", preset.name, seed, block, "psf"))[:count]
+    sources = draw_sources(preset.population, count, generator("unused"))
+    stars = dataclasses.replace(sources, star=np.ones_like(sources.star))
+    middle = np.full((count, 1), 0.5 * (preset.size - 1))
+    with threadpool_limits(1):
+        return ParametricLight(preset).draw(stars, np.ones((count, 1)), middle, middle, psf)[:, 0]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Options:
+    bands: list[BandModel] | None
+    galaxies: str | pathlib.Path | None
+    shear: complex
+    companions: bool
+
+
+def _check_shear(shear: complex, galaxies: str | pathlib.Path | None) -> None:
+    if not abs(shear) < 1.0:
+        raise BadInputError("blend simulation, shear", "a reduced shear below 1", str(shear))
+    if shear and galaxies:
+        raise BadInputError("blend simulation, shear", "parametric galaxies", f"those of {galaxies}")
 
 
 def _band(preset: Preset, name: str) -> BandModel:
@@ -102,20 +155,25 @@ def _gathered(parts: Iterable[tuple[BlendStamps, BlendTruth]]) -> tuple[BlendSta
 def _block(
     preset: Preset,
     seed: int,
-    bands: list[BandModel] | None,
-    galaxies: str | pathlib.Path | None,
+    options: _Options,
     todo: tuple[int, int],
 ) -> tuple[BlendStamps, BlendTruth]:
     """Simulate one block: the numbers of all its stamps are drawn, and the first ``todo[1]`` are made."""
-    block, count = todo
+    (block, count), bands, galaxies = todo, options.bands, options.galaxies
     rng = functools.partial(generator, "blends", preset.name, seed, block)
     light_of: Light = RealLight(preset, _catalog(galaxies)) if galaxies else ParametricLight(preset)
-    sources, galaxy = light_of.assigned(
-        draw_sources(preset.population, BLOCK, rng("sources")), rng("galaxies")
-    )
+    drawn = draw_sources(preset.population, BLOCK, rng("sources"))
+    # A stream of their own: smooth and knotty galaxies are otherwise the same.
+    drawn = dataclasses.replace(drawn, knots=draw_knots(preset.population, drawn.star, rng("knots")))
+    sources, galaxy = light_of.assigned(drawn, rng("galaxies"))
     psf, sigma = _psfs(preset, rng("psf")), _sigmas(preset, rng("sigma"))
     radius = observed_radius(sources.radius / preset.pixel_scale, psf.fwhm[:, None])
     layout = draw_layout(preset, np.minimum(radius, preset.widest), rng("layout"))
+    if options.shear:
+        sources = sheared_sources(sources, options.shear)
+        layout = sheared_layout(layout, preset.centre, options.shear)
+    if not options.companions:
+        layout = layout.without_companions()
     made = slice(0, count)
     sources, layout, psf, sigma = sources[made], layout[made], psf[made], sigma[made]
     flux = 10.0 ** (-0.4 * (sources.magnitude - preset.zero_point))

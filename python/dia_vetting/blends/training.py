@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..bad_input import BadInputError
 from ..progress import progress
 from ..reliability.deterministic import best_device, deterministic_torch
+from ..reliability.networks.base import load_weights
 from ..seeding import generator, hash63
 from .augmentation import Augmentation, augment
 from .flags import BlendFlag
@@ -25,11 +26,19 @@ from .methods.names import METHODS, method_entry
 from .model_io import BlendCard, BlendModel
 from .networks import build_network, check_options
 from .networks.base import KINDS, BlendNetwork, Outputs, Targets
-from .prediction import BlendPrediction, predict, raw_outputs
+from .prediction import BlendPrediction, Calibration, RawOutputs, predict, predict_maps, raw_outputs
 from .training_rows import TrainingRows, TrainingTensors
-from .validation import fit_calibration, make_metrics, make_thresholds
+from .validation import (
+    fit_calibration,
+    fit_count_weights,
+    fit_overlap_threshold,
+    make_metrics,
+    make_thresholds,
+)
 
 _LOG = logging.getLogger(__name__)
+
+_MAP_ROWS = 20_000
 
 type I64 = NDArray[np.int64]
 type Weights = Mapping[str, NDArray[Any]]
@@ -64,6 +73,9 @@ class TrainingSettings:
     average : `float`
         Networks are validated and kept as the running mean of their weights over this many epochs; 0 for the
         weights of the last update.
+    parent_share : `float`
+        Share of the weights of a parent in what is kept; the rest is of what was trained. The mean of both
+        can be as good on new stamps and lose less on the old ones (Wortsman et al. 2022, arXiv:2109.01903).
     threads : `int`
         Torch threads; 0 leaves what ``OMP_NUM_THREADS`` says.
     augmentation : `~.augmentation.Augmentation`
@@ -79,6 +91,7 @@ class TrainingSettings:
     validation: float = 0.1
     members: int = 1
     average: float = 0.5
+    parent_share: float = 0.0
     threads: int = 0
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
 
@@ -127,6 +140,7 @@ def train_blends(
     settings: TrainingSettings | None = None,
     options: Mapping[str, int | float] | None = None,
     initial: tuple[str, Weights] | None = None,
+    parent: BlendModel | None = None,
 ) -> BlendModel:
     """Train a model.
 
@@ -145,6 +159,9 @@ def train_blends(
     initial : `tuple`, optional
         Name and arrays of ImageNet weights for ``vgg16`` (see `~.networks.vgg16.load_convolutions`). Without,
         it learns from these stamps alone, which the card says.
+    parent : `~.model_io.BlendModel`, optional
+        Model of the same method and options whose weights training starts from; a lower `learning_rate` and
+        few epochs are then enough.
 
     Returns
     -------
@@ -154,7 +171,7 @@ def train_blends(
     Raises
     ------
     UnknownMethodError, UnknownOptionError, BadInputError
-        If a name or option is not known, or the stamps cannot be split.
+        If a name or option is not known, the stamps cannot be split, or the parent is another network.
     TrainingDivergedError
         If the loss is no longer a number.
     """
@@ -163,6 +180,9 @@ def train_blends(
     full = dataclasses.asdict(check_options(architecture, options or {}))
     if initial and architecture != "vgg16":
         raise BadInputError(f"method {method}", "no initial weights", initial[0])
+    if parent and (parent.card.architecture, parent.card.options) != (architecture, full):
+        found = f"{parent.card.architecture} with {parent.card.options}"
+        raise BadInputError(f"method {method}, parent", f"{architecture} with {full}", found)
     split = split_groups(rows.group, settings.validation, settings.seed)
     if not all(np.isin([0, 1], rows.kind[part]).all() for part in split):
         raise BadInputError("training stamps", "single sources and blends on both sides", "one kind alone")
@@ -174,8 +194,13 @@ def train_blends(
                 from .networks.vgg16 import load_convolutions
 
                 load_convolutions(network, initial[1], initial[0])
+            if parent:
+                load_weights(network, parent.networks[member % len(parent.networks)], "parent")
             trained.append(_Trainer(network, rows, split, settings, member).train())
-    return _model(method, rows, split, presets, settings, full, initial, trained)
+            if parent:
+                own = parent.networks[member % len(parent.networks)]
+                _mix(trained[-1].network, own, settings.parent_share)
+    return _model(method, rows, split, presets, settings, full, initial, parent, trained)
 
 
 @dataclasses.dataclass
@@ -219,7 +244,7 @@ class _Trainer:
         with torch.no_grad():
             self.network.train()
             self.network.start(self._passes(self.network, self.train_rows))
-        self.average = copy.deepcopy(self.network)
+        self._start_average()
         best = _Best(self.network)
         with progress(self.settings.epochs * self.batches, f"training network {self.member}") as advance:
             for epoch in range(self.settings.epochs):
@@ -238,6 +263,14 @@ class _Trainer:
         with torch.no_grad():
             best.network.finish(self._passes(best.network, self.train_rows))
         return best
+
+    def _start_average(self) -> None:
+        """Set up the running means, as lists: one call changes them all."""
+        self.average = copy.deepcopy(self.network)
+        pairs = list(zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True))
+        self.means = [mean for mean, _ in pairs if mean.is_floating_point()]
+        self.values = [now for _, now in pairs if now.is_floating_point()]
+        self.counters = [(mean, now) for mean, now in pairs if not mean.is_floating_point()]
 
     def _epoch(self, advance: Any) -> float:
         self.network.train()
@@ -265,12 +298,9 @@ class _Trainer:
         """Bring the running means up to date: plain ones at first, exponential ones later."""
         self.updates += 1
         memory = min(self.updates, max(self.settings.average * self.batches, 1.0))
-        pairs = zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True)
-        for mean, now in pairs:
-            if mean.is_floating_point():
-                mean.lerp_(now, 1 / memory)
-            else:
-                mean.copy_(now)
+        torch._foreach_lerp_(self.means, self.values, 1 / memory)
+        for mean, now in self.counters:
+            mean.copy_(now)
 
     @torch.no_grad()
     def _validate(self) -> float:
@@ -297,6 +327,7 @@ def _model(
     settings: TrainingSettings,
     options: Mapping[str, int | float],
     initial: tuple[str, Weights] | None,
+    parent: BlendModel | None,
     trained: list[_Best],
 ) -> BlendModel:
     """Calibrate and measure on the validation rows, and write the card."""
@@ -304,13 +335,17 @@ def _model(
     networks = [one.network.baked() for one in trained]
     raw = raw_outputs(networks, validation.prepared)
     calibration = fit_calibration(raw.kinds, validation, networks[0].fits_offset)
+    calibration = dataclasses.replace(
+        calibration,
+        count_weights=fit_count_weights(raw.counts, validation),
+        overlap_threshold=_overlap_threshold(networks, raw, validation),
+    )
     prediction = predict(networks, calibration, rows.size, validation.prepared)
     _check(prediction)
     thresholds = make_thresholds(prediction, validation)
     rng = generator(settings.seed, "bootstrap")
-    peak = rows.prepared.pixels.max(axis=(1, 2))
     counts = {name: int(np.count_nonzero(rows.kind == index)) for index, name in enumerate(KINDS)}
-    psf = rows.prepared.psf_fwhm[np.isfinite(rows.prepared.psf_fwhm)]
+    peak_snr, psf_fwhm = _ranges(rows, parent)
     card = BlendCard(
         method=method,
         architecture=METHODS[method].architecture,
@@ -318,19 +353,60 @@ def _model(
         initial_weights=initial[0] if initial else "",
         stamp_size=rows.size,
         presets={name: (int(count), int(seed)) for name, (count, seed) in presets.items()},
-        peak_snr=(float(np.quantile(peak, 0.01)), float(np.quantile(peak, 0.99))),
-        psf_fwhm=(float(psf.min()), float(psf.max())) if len(psf) else (0.0, float(np.finfo("f4").max)),
+        parent=parent.card.content_hash if parent else "",
+        parent_presets=_known_presets(parent) if parent else {},
+        peak_snr=peak_snr,
+        psf_fwhm=psf_fwhm,
         kind_counts=counts | {"any_companion": int(np.count_nonzero(rows.any_companion & (rows.kind == 1)))},
         seed=settings.seed,
         settings=settings.record(),
         epochs=tuple(one.epoch for one in trained),
         scale=calibration.scale,
         offset=calibration.offset,
+        count_weights=calibration.count_weights,
+        overlap_threshold=calibration.overlap_threshold,
         thresholds=thresholds,
         metrics=make_metrics(prediction, validation, thresholds, rng),
         software={"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},
     )
     return BlendModel(card, [_copy_weights(one.network) for one in trained]).sealed()
+
+
+def _ranges(rows: TrainingRows, parent: BlendModel | None) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the ranges of brightest pixels and PSFs that were trained with, those of a parent in them."""
+    peak = rows.prepared.pixels.max(axis=(1, 2))
+    snr = float(np.quantile(peak, 0.01)), float(np.quantile(peak, 0.99))
+    fwhm = rows.prepared.psf_fwhm[np.isfinite(rows.prepared.psf_fwhm)]
+    psf = (float(fwhm.min()), float(fwhm.max())) if len(fwhm) else (0.0, float(np.finfo("f4").max))
+    if parent is None:
+        return snr, psf
+    old_snr, old_psf = parent.card.peak_snr, parent.card.psf_fwhm
+    return (
+        (min(snr[0], old_snr[0]), max(snr[1], old_snr[1])),
+        (min(psf[0], old_psf[0]), max(psf[1], old_psf[1])),
+    )
+
+
+def _known_presets(parent: BlendModel) -> dict[str, tuple[int, int]]:
+    """Return what a parent and its own parents were trained on."""
+    return {**parent.card.parent_presets, **parent.card.presets}
+
+
+def _overlap_threshold(networks: list[BlendNetwork], raw: RawOutputs, rows: TrainingRows) -> float:
+    """Fit the threshold on at most `_MAP_ROWS` validation stamps, whose maps fit into memory."""
+    if np.isnan(raw.overlap_area).all():
+        return 0.5  # no maps
+    part = rows.where(np.arange(min(len(rows), _MAP_ROWS)))
+    maps = predict_maps(networks, Calibration(), rows.size, part.prepared)
+    return fit_overlap_threshold(maps.overlap, part)
+
+
+@torch.no_grad()
+def _mix(network: BlendNetwork, parent: Weights, share: float) -> None:
+    """Bring the weights of a network towards those of its parent, in place."""
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.lerp_(torch.from_numpy(parent[name]).to(tensor.device), share)
 
 
 def _check(prediction: BlendPrediction) -> None:

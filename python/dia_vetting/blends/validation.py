@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["fit_calibration", "make_metrics", "make_thresholds"]
+__all__ = [
+    "fit_calibration",
+    "fit_count_weights",
+    "fit_overlap_threshold",
+    "make_metrics",
+    "make_thresholds",
+]
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +66,78 @@ def _likelihoods(log_p: F64, rows: TrainingRows) -> F64:
     exact = log_p[np.arange(len(rows)), rows.kind]
     loose = rows.any_companion & (rows.kind > 0)
     return np.where(loose, logsumexp(log_p[:, 1:], axis=1), exact)
+
+
+def fit_count_weights(counts: NDArray[np.floating], rows: TrainingRows) -> tuple[float, float, float, float]:
+    """Fit the weights of the numbers of sources, so that the mean of their F1 scores is as high as it can be.
+
+    The largest probability alone neglects rare numbers, which count as much as others in that mean.
+
+    Parameters
+    ----------
+    counts : `numpy.ndarray`, (N, 4), floating
+        Probabilities of 1, 2, 3, 4 or more sources; all 1 is returned if any is NaN.
+    rows : `~.training_rows.TrainingRows`
+        Truth of the same N stamps.
+
+    Returns
+    -------
+    weights : `tuple` [`float`, ...]
+        Four, that of one source 1.
+    """
+    log_weights = np.zeros(4)
+    if len(counts) == 0 or np.isnan(counts).any():
+        return (1.0, 1.0, 1.0, 1.0)
+    true = np.minimum(rows.count, 4) - 1
+    log_p = np.log(np.maximum(counts, 1e-30))
+    best = _macro_f1(log_p, true)
+    for step in (0.4, 0.2, 0.1, 0.05):
+        for column in (1, 2, 3, 1, 2, 3):
+            for change in (-step, step):
+                tried = log_weights.copy()
+                tried[column] += change
+                if (score := _macro_f1(log_p + tried, true)) > best:
+                    best, log_weights = score, tried
+    one, two, three, four = (float(weight) for weight in np.exp(log_weights))
+    return one, two, three, four
+
+
+def _macro_f1(scores: F64, true: NDArray[np.int64]) -> float:
+    """Return the mean F1 of the numbers that there are, the largest score of a row being what is said."""
+    cells = np.bincount(4 * true + scores.argmax(axis=1), minlength=16).reshape(4, 4)
+    totals = cells.sum(axis=1) + cells.sum(axis=0)
+    there = cells.sum(axis=1) > 0
+    return float(np.mean(2.0 * np.diag(cells)[there] / totals[there]))
+
+
+def fit_overlap_threshold(overlap: NDArray[np.float32], rows: TrainingRows) -> float:
+    """Fit the probability from which pixels count as an overlap.
+
+    The largest expected ratio of intersection to union R takes all pixels above R / (1 + R): a pixel of
+    probability p adds p to the intersection and 1 - p to the union. That is below 0.5 wherever R is below 1.
+
+    Parameters
+    ----------
+    overlap : `numpy.ndarray`, (N, S, S), float32
+        Probabilities of an overlap.
+    rows : `~.training_rows.TrainingRows`
+        Truth of the same N stamps.
+
+    Returns
+    -------
+    threshold : `float`
+        Of 0.2, 0.25 to 0.6, the one with the highest mean ratio over stamps with an overlap; 0.5 if there is
+        none.
+    """
+    there = np.flatnonzero((rows.maps > 1).any(axis=(1, 2)))
+    if len(there) == 0 or np.isnan(overlap[there]).any():
+        return 0.5
+    said, true = overlap[there], rows.maps[there] > 1
+    ratios = {}
+    for threshold in np.round(np.arange(0.2, 0.61, 0.05), 2):
+        above = said > threshold
+        ratios[float(threshold)] = np.mean((above & true).sum((1, 2)) / (above | true).sum((1, 2)))
+    return max(ratios, key=lambda threshold: ratios[threshold])
 
 
 def make_thresholds(prediction: BlendPrediction, rows: TrainingRows) -> dict[str, float]:

@@ -9,6 +9,8 @@ __all__ = [
     "DIA_SOURCE_VETTING",
     "MISSED_INJECTION",
     "RELIABILITY_CURVE",
+    "RELIABILITY_EMBEDDING",
+    "RELIABILITY_HUMAN_LABEL",
     "RELIABILITY_INFLUENCE",
     "RELIABILITY_TRAINING",
     "RELIABILITY_TRUTH",
@@ -178,5 +180,32 @@ RELIABILITY_INFLUENCE = TableSchema(
         Column("quality_rank", "i8", "Place by label_quality; 1 = least trusted, 0 = none"),
         Column("doubted", "bool", "Whether confident learning would throw the label out"),
         Column("reliability", "f4", "Out-of-fold score"),
+    ),
+)
+
+RELIABILITY_EMBEDDING = TableSchema(
+    "reliability_embedding",
+    (
+        _ID,
+        Column("visit", "i8", "Visit of the difference image"),
+        Column("detector", "i8", "Detector of the difference image"),
+        Column("umap_x", "f4", "Position on the map, which has no unit; NaN if there is a reason"),
+        Column("umap_y", "f4", "Position on the map, which has no unit; NaN if there is a reason"),
+        Column("fitted", "bool", "Whether the map was made of the source, or it was put there afterwards"),
+        Column("trained", "bool", "Whether the network was trained, or chosen, with sky of its cell"),
+        Column("neighbours", "i8", "diaSourceId of those most like it, nearest first; 0 for none", "", (-1,)),
+        Column("neighbour_distances", "f4", "Their distances in the features; NaN for none", "", (-1,)),
+        Column("reason", "U", "Why it has no position; empty where it has one"),
+    ),
+)
+
+RELIABILITY_HUMAN_LABEL = TableSchema(
+    "reliability_human_label",
+    (
+        _ID,
+        Column("label", "U", "real, bogus or unsure: what somebody said who looked at it"),
+        Column("time", "U", "When, UTC, ISO 8601"),
+        Column("labeller", "U", "Who, as given when ingesting; may be empty"),
+        Column("page", "U", "Report page on which it was said"),
     ),
 )

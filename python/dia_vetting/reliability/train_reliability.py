@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from astropy.table import Table
 from lsst.pex.config import ChoiceField, DictField, Field, RangeField
 from lsst.pipe.base import (
@@ -24,7 +25,7 @@ from lsst.pipe.base import (
 from ..errors import BadInputError
 from .inputs import CUTOUT_COLUMNS
 from .networks import ARCHITECTURES, check_options
-from .schemas import RELIABILITY_INFLUENCE, RELIABILITY_TRAINING
+from .schemas import RELIABILITY_HUMAN_LABEL, RELIABILITY_INFLUENCE, RELIABILITY_TRAINING
 from .strategies import STRATEGIES, check_strategy
 from .training_connections import TrainReliabilityConnections
 from .training_rows import LabelledCutouts, TrainingRows, gather_rows
@@ -92,6 +93,11 @@ class TrainReliabilityConfig(PipelineTaskConfig, pipelineConnections=TrainReliab
     )
     doInfluence = Field[bool](
         doc="Rank the training rows by their influence on the model; needs the extra 'influence'.",
+        default=False,
+    )
+    doHumanLabels = Field[bool](
+        doc="Measure the out-of-fold scores against labels that people gave too (dia-vetting ingest-labels). "
+        "The figures go into the model card; nothing is trained with them.",
         default=False,
     )
     seed = Field[int](doc="Seed of folds, weights, order, augmentation and dropout.", default=0)
@@ -222,7 +228,9 @@ class TrainReliabilityTask(PipelineTask):
         ]
         data_id = butlerQC.quantum.dataId
         assert data_id is not None
-        outputs = self.run(sources, str(data_id["instrument"]), inputs.get("initialModel"))
+        outputs = self.run(
+            sources, str(data_id["instrument"]), inputs.get("initialModel"), inputs.get("humanLabels")
+        )
         datasets = {str(ref.id): ref.run for ref in (*inputRefs.cutouts, *inputRefs.labels)}
         outputs.model = add_provenance(outputs.model, datasets)
         butlerQC.put(outputs, outputRefs)
@@ -232,6 +240,7 @@ class TrainReliabilityTask(PipelineTask):
         sources: Sequence[LabelledCutouts],
         instrument: str,
         initialModel: "pa.Table | None" = None,
+        humanLabels: Table | None = None,
     ) -> Struct:
         """Train.
 
@@ -243,6 +252,8 @@ class TrainReliabilityTask(PipelineTask):
             Name of the instrument, for the model card.
         initialModel : `pyarrow.Table`, optional
             Model to fine-tune, in the format of `.model_dataset`.
+        humanLabels : `astropy.table.Table`, optional
+            `RELIABILITY_HUMAN_LABEL` of any sources, to evaluate with.
 
         Returns
         -------
@@ -297,6 +308,8 @@ class TrainReliabilityTask(PipelineTask):
             ModelNotes(instrument, config.minValidFraction, rows.counts(), config.prevalence),
             initial,
         )
+        if humanLabels is not None:
+            result = _judged(result, rows, humanLabels)
         self._report(result)
         meta = _meta(result.model.card)
         outputs = {
@@ -338,6 +351,23 @@ def _reader(handle: Any) -> Callable[[], Table]:
 
 def _meta(card: "ModelCard") -> dict[str, str | int]:
     return {"model_content_hash": card.content_hash, "model_version": card.version, "nside": card.nside}
+
+
+def _judged(result: "CrossFit", rows: TrainingRows, labels: Table) -> "CrossFit":
+    """Put into the card what the out-of-fold scores are worth against labels that people gave."""
+    from .human_labels import human_counts, human_metrics
+
+    RELIABILITY_HUMAN_LABEL.check(labels, "reliability_human_label")
+    card, ids = result.model.card, np.asarray(rows.labels["diaSourceId"][rows.used])
+    metrics = human_metrics(
+        labels, ids, result.reliability, rows.cells[rows.used], card.thresholds, card.seed
+    )
+    update = {
+        "metrics": card.metrics | metrics,
+        "label_counts": card.label_counts | human_counts(labels, ids),
+    }
+    model = dataclasses.replace(result.model, card=card.model_copy(update=update)).sealed()
+    return dataclasses.replace(result, model=model)
 
 
 def _influence(rows: TrainingRows, result: "CrossFit", meta: dict[str, str | int]) -> Table:

@@ -53,6 +53,12 @@ class TrainReliabilityConnections(
         storageClass="ArrowTable",
         dimensions=("instrument",),
     )
+    humanLabels = cT.PrerequisiteInput(
+        doc="What people said of some sources (doHumanLabels): to evaluate with, never to train.",
+        name="reliability_human_label",
+        storageClass="ArrowAstropy",
+        dimensions=("instrument",),
+    )
     model = cT.Output(
         doc="Networks, one per fold, with their model card.",
         name="{modelName}reliability_model",
@@ -85,6 +91,8 @@ class TrainReliabilityConnections(
     def __init__(self, *, config: TrainReliabilityConfig) -> None:
         if not config.fineTune:
             del self.initialModel
+        if not config.doHumanLabels:
+            del self.humanLabels
         if not config.doInfluence:
             del self.influence
             del self.influenceSchema

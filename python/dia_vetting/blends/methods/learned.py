@@ -11,6 +11,10 @@ from ..model_io import BlendModel, load_networks
 from ..prediction import BlendMaps, BlendPrediction, predict, predict_maps
 from ..preparation import PreparedStamps, prepare
 from ..stamps import BlendStamps
+from ..threads import in_threads
+
+_PART = 128
+"""Stamps that one thread asks about at a time."""
 
 _PSF_MARGIN = 1.1
 """Factor by which a PSF may be narrower or wider than those that a model was trained with."""
@@ -36,13 +40,18 @@ class Learned:
         return self.predict_prepared(prepare(stamps))
 
     def predict_prepared(self, prepared: PreparedStamps) -> BlendPrediction:
-        """Return one answer per stamp that was prepared, in their order."""
-        answer = predict(self.networks, self.card.calibration, self.card.stamp_size, prepared)
+        """Return one answer per stamp that was prepared, in their order, whatever the number of threads."""
+        starts = range(0, max(len(prepared), 1), _PART)
+        parts = in_threads(self._predict, [prepared.where(slice(start, start + _PART)) for start in starts])
+        answer = BlendPrediction.joined(parts)
         low, high = self.card.psf_fwhm
         outside = (prepared.psf_fwhm < low / _PSF_MARGIN) | (prepared.psf_fwhm > high * _PSF_MARGIN)
         answer.flags[np.asarray(outside)] |= int(BlendFlag.PSF_UNTRAINED)
         return answer
 
+    def _predict(self, prepared: PreparedStamps) -> BlendPrediction:
+        return predict(self.networks, self.card.calibration, self.card.stamp_size, prepared)
+
     def predict_maps(self, stamps: BlendStamps) -> BlendMaps:
         """Return where sources are and overlap; only of networks that make maps."""
-        return predict_maps(self.networks, self.card.stamp_size, prepare(stamps))
+        return predict_maps(self.networks, self.card.calibration, self.card.stamp_size, prepare(stamps))

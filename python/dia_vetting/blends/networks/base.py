@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["KINDS", "MAX_COUNT", "BlendNetwork", "Outputs", "Targets", "compressed", "kind_losses", "peak_of"]
+__all__ = [
+    "KINDS",
+    "MAX_COUNT",
+    "SURELY_ALONE",
+    "BlendNetwork",
+    "Outputs",
+    "Targets",
+    "compressed",
+    "kind_losses",
+    "peak_of",
+]
 
 import abc
 import copy
@@ -22,6 +32,10 @@ KINDS = ("single", "blend", "separated")
 MAX_COUNT = 4
 """Numbers of sources that are told apart: 1, 2, 3, and 4 or more."""
 
+SURELY_ALONE = 0.9
+"""Probability of a single source from which no map need be made when stamps are scored: the rest is the most
+that a pixel can have for an overlap, below any threshold."""
+
 
 class Outputs(NamedTuple):
     """What a network says of N stamps.
@@ -36,12 +50,15 @@ class Outputs(NamedTuple):
         Logits of "a source is above the threshold here" and "two or more are".
     embedding : `torch.Tensor`, (N, D), float32, or `None`
         Points of the space that kinds are told from.
+    map_rows : `torch.Tensor`, (M,), int64, or `None`
+        Stamps that the maps are of, (M, 2, S, S) then; `None` for all. In the others nothing overlaps.
     """
 
     kinds: torch.Tensor
     counts: torch.Tensor | None = None
     maps: torch.Tensor | None = None
     embedding: torch.Tensor | None = None
+    map_rows: torch.Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +92,13 @@ class BlendNetwork(nn.Module, abc.ABC):
     fits_offset = False
     """Whether calibration moves the zero of the blend logit, which training gives no meaning then."""
 
+    ignores_padding = False
+    """Whether pixels that are not valid beyond a stamp change nothing, so that they can be left out."""
+
     @abc.abstractmethod
-    def forward(self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor) -> Outputs:
+    def forward(
+        self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor, middle: float | None = None
+    ) -> Outputs:
         """Return what the network says.
 
         Parameters
@@ -87,7 +109,21 @@ class BlendNetwork(nn.Module, abc.ABC):
             1 where a pixel is valid, else 0.
         psf_fwhm : `torch.Tensor`, (N,), float32
             Pixels; NaN where it is not known.
+        middle : `float`, optional
+            Where the middle of the stamps is along both axes, pixels from the first one, if it is not that of
+            what is given. For networks that ignore padding.
         """
+
+    def scored(
+        self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor, middle: float | None = None
+    ) -> Outputs:
+        """Return what the network says where only the area of overlaps is asked of the maps.
+
+        The arguments are those of `forward`. Maps may be left out of stamps with a probability of a single
+        source above `SURELY_ALONE`.
+        """
+        outputs: Outputs = self(pixels, valid, psf_fwhm, middle)
+        return outputs
 
     @abc.abstractmethod
     def losses(self, outputs: Outputs, targets: Targets) -> torch.Tensor:

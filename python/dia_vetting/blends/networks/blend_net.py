@@ -5,12 +5,23 @@ from __future__ import annotations
 __all__ = ["BlendNet", "build"]
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from .base import KINDS, MAX_COUNT, BlendNetwork, Outputs, Targets, compressed, kind_losses, peak_of
+from .base import (
+    KINDS,
+    MAX_COUNT,
+    SURELY_ALONE,
+    BlendNetwork,
+    Outputs,
+    Targets,
+    compressed,
+    kind_losses,
+    peak_of,
+)
 from .options import BlendNetOptions
 
 _CONDITIONS = 3
@@ -23,15 +34,30 @@ _TYPICAL_PSF = 4.0
 """FWHM at which the network's input for it is 0, pixels."""
 
 
-def _convolution(n_in: int, n_out: int, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False)
+type _Mask = torch.Tensor | None
+
+
+def _convolution(n_in: int, n_out: int, stride: int = 1, size: int = 3) -> nn.Sequential:
+    conv = nn.Conv2d(n_in, n_out, size, stride=stride, padding=(size - 1) // 2, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(n_out))
+
+
+def _masks(valid: torch.Tensor) -> list[_Mask]:
+    """Return where at three resolutions any pixel is valid, (N, 1, s, s) each; `None` for everywhere."""
+    masks: list[_Mask] = [functional.max_pool2d(valid, factor, ceil_mode=True) for factor in (2, 4, 8)]
+    assert masks[0] is not None
+    return masks if bool((masks[0] == 0).any()) else [None] * 3
+
+
+def _masked(maps: torch.Tensor, mask: _Mask) -> torch.Tensor:
+    return maps if mask is None else maps * mask
 
 
 class _Block(nn.Module):
     """Residual block (He et al. 2016, arXiv:1512.03385) whose inner maps are scaled and shifted (FiLM).
 
-    By how much follows from the noise and the PSF (Perez et al. 2018, arXiv:1709.07871).
+    By how much follows from the noise and the PSF (Perez et al. 2018, arXiv:1709.07871). Where no pixel is
+    valid all maps are 0, as beyond their edges: how much of nothing there is around a stamp does not matter.
     """
 
     def __init__(self, n_in: int, n_out: int, stride: int = 1) -> None:
@@ -44,19 +70,34 @@ class _Block(nn.Module):
             conv = nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False)
             self.shortcut = nn.Sequential(conv, nn.BatchNorm2d(n_out))
 
-    def forward(self, maps: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+    def forward(self, maps: torch.Tensor, embedding: torch.Tensor, mask: _Mask) -> torch.Tensor:
         scale, shift = self.steer(embedding)[:, :, None, None].chunk(2, dim=1)
         inner = torch.addcmul(shift, self.first(maps), 1 + scale)
-        return torch.relu_(self.second(torch.relu_(inner)) + self.shortcut(maps))
+        inner = _masked(torch.relu_(inner), mask)
+        return _masked(torch.relu_(self.second(inner) + self.shortcut(maps)), mask)
+
+
+class _Features(NamedTuple):
+    """What the maps are made of: maps at half and a quarter of the resolution, and what the head sees."""
+
+    half: torch.Tensor
+    quarter: torch.Tensor
+    hidden: torch.Tensor
+    mask: _Mask
+
+    def where(self, rows: torch.Tensor) -> _Features:
+        """Return the features of some stamps."""
+        mask = None if self.mask is None else self.mask[rows]
+        return _Features(self.half[rows], self.quarter[rows], self.hidden[rows], mask)
 
 
 class BlendNet(BlendNetwork):
     """Three resolutions, a head that knows the middle, and maps at full resolution.
 
-    Blocks of 2 x 2 pixels become channels, so that nothing is lost at half the resolution. The head sees mean
-    and maximum of the last maps over the valid pixels, and their values in the middle, where the source is
-    that the question is about. The maps come from a quarter and half the resolution, and from what the head
-    sees.
+    The first convolution has 6 x 6 pixels, so that each value at half the resolution has its own 2 x 2 and
+    what is next to them. The head sees mean and maximum of the last maps over the valid pixels, and their
+    values in the middle, where the source is that the question is about. The maps come from a quarter and
+    half the resolution, and from what the head sees.
 
     Parameters
     ----------
@@ -64,12 +105,14 @@ class BlendNet(BlendNetwork):
         Size and dropout.
     """
 
+    ignores_padding = True
+
     def __init__(self, options: BlendNetOptions) -> None:
         super().__init__()
         half, quarter, eighth = options.width, 2 * options.width, 3 * options.width
         self.embed = nn.Linear(_CONDITIONS, _EMBEDDING)
-        self.stem = _convolution(16, half)
-        self.fine = _Block(half, half)
+        self.stem = _convolution(4, half, 2, 6)
+        self.fine = nn.ModuleList(_Block(half, half) for _ in range(options.fine))
         self.quarter = nn.ModuleList([_Block(half, quarter, 2)])
         self.quarter.extend(_Block(quarter, quarter) for _ in range(options.depth - 1))
         self.eighth = nn.ModuleList([_Block(quarter, eighth, 2)])
@@ -88,27 +131,52 @@ class BlendNet(BlendNetwork):
         nn.init.constant_(last.bias[:4], _SOURCE_LOGIT)
         nn.init.constant_(last.bias[4:], _OVERLAP_LOGIT)
 
-    def forward(self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor) -> Outputs:
+    def forward(
+        self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor, middle: float | None = None
+    ) -> Outputs:
         """Return kinds, counts and maps; the maps are at the resolution of the stamps."""
+        kinds, counts, features = self._heads(pixels, valid, psf_fwhm, middle)
+        return Outputs(kinds, counts, self._maps(features, pixels.shape[-1]))
+
+    def scored(
+        self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor, middle: float | None = None
+    ) -> Outputs:
+        """Return the same, without maps of what is surely alone: a fifth of the work."""
+        kinds, counts, features = self._heads(pixels, valid, psf_fwhm, middle)
+        rows = (kinds.softmax(1)[:, 0] < SURELY_ALONE).nonzero()[:, 0]
+        maps = self._maps(features.where(rows), pixels.shape[-1])
+        return Outputs(kinds, counts, maps, map_rows=rows)
+
+    def _heads(
+        self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor, middle: float | None
+    ) -> tuple[torch.Tensor, torch.Tensor, _Features]:
         size = pixels.shape[-1]
         embedding = torch.tanh(self.embed(_conditions(pixels, psf_fwhm)))
         padding = (0, -size % 4, 0, -size % 4)
         valid = functional.pad(valid, padding)
-        channels = functional.pixel_unshuffle(compressed(functional.pad(pixels, padding), valid), 2)
-        half = self.fine(torch.relu_(self.stem(channels)), embedding)
+        masks = _masks(valid)
+        half = self.stem(compressed(functional.pad(pixels, padding), valid))
+        half = _masked(torch.relu_(half), masks[0])
+        for block in self.fine:
+            half = block(half, embedding, masks[0])
         quarter = half
         for block in self.quarter:
-            quarter = block(quarter, embedding)
+            quarter = block(quarter, embedding, masks[1])
         eighth = quarter
         for block in self.eighth:
-            eighth = block(eighth, embedding)
-        middle = (size - 1) / 2
+            eighth = block(eighth, embedding, masks[2])
+        middle = (size - 1) / 2 if middle is None else middle
         seen = [*_pooled(eighth, valid, middle / 8), _centre(quarter, middle / 4), embedding]
         hidden = torch.relu(self.hidden(torch.cat(seen, dim=1)))
         dropped = self.dropout(hidden)
-        up = functional.pixel_shuffle(self.up(quarter), 2) + half + self.context(hidden)[:, :, None, None]
-        maps = functional.pixel_shuffle(self.decode(torch.relu_(up)), 2)[..., :size, :size]
-        return Outputs(self.kinds(dropped).float(), self.counts(dropped).float(), maps.float())
+        features = _Features(half, quarter, hidden, masks[0])
+        return self.kinds(dropped).float(), self.counts(dropped).float(), features
+
+    def _maps(self, features: _Features, size: int) -> torch.Tensor:
+        up = functional.pixel_shuffle(self.up(features.quarter), 2) + features.half
+        up = up + self.context(features.hidden)[:, :, None, None]
+        maps = functional.pixel_shuffle(self.decode(_masked(torch.relu_(up), features.mask)), 2)
+        return maps[..., :size, :size].float()
 
     def losses(self, outputs: Outputs, targets: Targets) -> torch.Tensor:
         """Return cross-entropies of kind, number and maps, added up."""

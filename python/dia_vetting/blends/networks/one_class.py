@@ -35,7 +35,9 @@ class OneClass(BlendNetwork):
         self.encoder = Encoder(options)
         self.register_buffer("centre", torch.zeros(options.dimensions))
 
-    def forward(self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor) -> Outputs:
+    def forward(
+        self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor, middle: float | None = None
+    ) -> Outputs:
         """Return kinds of two columns and the points; the PSF is ignored."""
         points = self.encoder(pixels, valid)
         blend = torch.log(distances(points, self.centre) + _LEAST)

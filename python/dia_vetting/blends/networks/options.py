@@ -19,6 +19,8 @@ class BlendNetOptions(NetworkOptions):
         Fraction of the head's features dropped while training.
     width : `int`
         Channels at half the resolution; twice and three times as many follow at a quarter and an eighth.
+    fine : `int`
+        Residual blocks at half the resolution.
     depth : `int`
         Residual blocks at a quarter of the resolution, and as many at an eighth.
     hidden : `int`
@@ -27,6 +29,7 @@ class BlendNetOptions(NetworkOptions):
 
     dropout: float = 0.05
     width: int = 16
+    fine: int = dataclasses.field(default=1, metadata={"range": (0, 8)})
     depth: int = 2
     hidden: int = 64
 

@@ -32,7 +32,9 @@ class Siamese(BlendNetwork):
         self.encoder = Encoder(options)
         self.register_buffer("prototypes", torch.zeros(2, options.dimensions))
 
-    def forward(self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor) -> Outputs:
+    def forward(
+        self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor, middle: float | None = None
+    ) -> Outputs:
         """Return kinds of two columns and the points; the PSF is ignored."""
         points = self.encoder(pixels, valid)
         kinds = torch.stack([-distances(points, prototype) for prototype in self.prototypes], dim=1)

@@ -54,7 +54,9 @@ class Vgg16(BlendNetwork):
         for layer in layers[: len(layers) - options.trainable]:
             layer.requires_grad_(False)
 
-    def forward(self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor) -> Outputs:
+    def forward(
+        self, pixels: torch.Tensor, valid: torch.Tensor, psf_fwhm: torch.Tensor, middle: float | None = None
+    ) -> Outputs:
         """Return kinds of two columns; the PSF is ignored."""
         low, high = pixels.amin((1, 2, 3), keepdim=True), pixels.amax((1, 2, 3), keepdim=True)
         scaled = (pixels - low) / (high - low).clamp(min=1e-6)

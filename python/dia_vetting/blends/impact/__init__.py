@@ -1,0 +1,1 @@
+"""What blends do to what is measured: engines of measureBlendingImpact, without butler."""
